@@ -1,0 +1,1 @@
+"""The control plane: decides what runs, and never opens a database connection."""

@@ -1,0 +1,1 @@
+"""The data plane: one program with roles, each restartable at any instant."""
