@@ -51,29 +51,29 @@ class BowlineError(Exception):
         self.hint = hint
 
 
-class TryAgain(BowlineError):  # noqa: N818  the word that the control plane needs
+class TryAgain(BowlineError):
     """The world may be better in a moment: a server restarts, a lock is held, a peer is not up yet."""
 
 
-class BadConfig(BowlineError):  # noqa: N818
+class BadConfig(BowlineError):
     """The configuration or the spec is wrong; the message names the field."""
 
     exit_code = Exit.BAD_CONFIG
 
 
-class Unsupported(BowlineError):  # noqa: N818
+class Unsupported(BowlineError):
     """The schema or the data can't be migrated as asked; the message names the object."""
 
     exit_code = Exit.UNSUPPORTED
 
 
-class NotPermitted(BowlineError):  # noqa: N818
+class NotPermitted(BowlineError):
     """A privilege or a server setting is missing; the hint is what to run."""
 
     exit_code = Exit.NOT_PERMITTED
 
 
-class Unsafe(BowlineError):  # noqa: N818
+class Unsafe(BowlineError):
     """Going on could lose or double data. Never retried by a machine."""
 
     exit_code = Exit.UNSAFE
@@ -163,7 +163,9 @@ class Config(Message):
     role: Role
     source: Connection
     target: Connection
-    include: list[str] = Field(default_factory=lambda: ["public.*"])  #: `schema.table` with `*` and `?`
+    include: list[str] = Field(
+        default_factory=lambda: ["public.*"]
+    )  #: `schema.table` with `*` and `?`
     exclude: list[str] = Field(default_factory=list)
 
     # streams: a stream is named by its origin and the attempt that made its slot
@@ -174,9 +176,15 @@ class Config(Message):
     # cutover and abort
     attempt: int = 0
     loser: Side = Side.SOURCE
-    fallback: bool = True  #: whether `back` is armed: fall-back for a cutover, re-arming for a switchover
-    budget: timedelta = timedelta(seconds=60)  #: from the fence to the commit point; then the role aborts
-    writer_grace: timedelta = timedelta(seconds=5)  #: so long an open transaction may hold up the fence
+    fallback: bool = (
+        True  #: whether `back` is armed: fall-back for a cutover, re-arming for a switchover
+    )
+    budget: timedelta = timedelta(
+        seconds=60
+    )  #: from the fence to the commit point; then the role aborts
+    writer_grace: timedelta = timedelta(
+        seconds=5
+    )  #: so long an open transaction may hold up the fence
     verify: bool = True  #: compare all rows behind the fence; a difference aborts
 
     # completion

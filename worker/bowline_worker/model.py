@@ -67,7 +67,9 @@ class Table:
 
     name: TableName
     columns: tuple[Column, ...]  #: in the order of the table, dropped ones left out
-    key: tuple[str, ...]  #: columns that identify a row in the stream; empty: a multiset, identified by all columns
+    key: tuple[
+        str, ...
+    ]  #: columns that identify a row in the stream; empty: a multiset, identified by all columns
     one_lane: bool  #: a further unique or exclusion index exists, or no key: its changes can't be spread over lanes
     estimated_rows: int = 0
     estimated_bytes: int = 0

@@ -1,0 +1,183 @@
+"""Connections to PostgreSQL and YugabyteDB, with fixed session settings, and errors as the contract's.
+
+The settings make every text form independent of what roles and databases set (see model.py). They are sent as start-up
+options where that works, so that they hold in replication connections too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from psycopg import errors, pq, sql
+from psycopg.conninfo import make_conninfo
+
+from bowline_worker.contract import (
+    BadConfig,
+    Config,
+    Connection,
+    Credentials,
+    NotPermitted,
+    Side,
+    TlsMode,
+    TryAgain,
+    Unsupported,
+)
+
+#: Text forms that the neutral model promises; timeouts of roles and databases must not end our sessions.
+SETTINGS = {
+    "DateStyle": "ISO, YMD",
+    "IntervalStyle": "postgres",
+    "extra_float_digits": "3",
+    "bytea_output": "hex",
+    "TimeZone": "UTC",
+    "lc_monetary": "C",
+    "search_path": "pg_catalog",
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "client_min_messages": "warning",
+}
+CONNECT_TIMEOUT_SECONDS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One side of one migration, as the modules of this package pass it around."""
+
+    config: Config
+    side: Side
+
+    @property
+    def connection(self) -> Connection:
+        return self.config.source if self.side is Side.SOURCE else self.config.target
+
+    @property
+    def migration(self) -> str:
+        return self.config.migration
+
+    @property
+    def place(self) -> str:
+        """Where this side is, as people read it; no user, no password."""
+        return f"{self.connection.host}:{self.connection.port}/{self.connection.database}"
+
+
+def read_credentials(connection: Connection) -> Credentials:
+    """Read the files afresh: they may have been rotated."""
+    directory = Path(connection.credentials)
+    values = {}
+    for name in ("username", "password"):
+        try:
+            values[name] = (directory / name).read_text(encoding="utf-8")
+        except OSError as error:
+            raise BadConfig(
+                f"could not read credentials {directory / name}: {error.strerror}"
+            ) from None
+    return Credentials.model_validate(values)
+
+
+def conninfo(site: Site, *, replication: bool = False) -> str:
+    connection, credentials = site.connection, read_credentials(site.connection)
+    options = " ".join(
+        f"-c {name}={value.replace(' ', chr(92) + ' ')}" for name, value in SETTINGS.items()
+    )
+    parameters = {
+        "host": connection.host,
+        "port": str(connection.port),
+        "dbname": connection.database,
+        "user": credentials.username,
+        "password": credentials.password.get_secret_value(),
+        "application_name": f"bowline {site.config.role} {site.migration}"[:63],
+        "connect_timeout": str(CONNECT_TIMEOUT_SECONDS),
+        "client_encoding": "UTF8",
+        "options": options,
+        "sslmode": str(connection.tls_mode),
+        # A silent peer must not hold a step of a switch for hours.
+        "keepalives_idle": "10",
+        "keepalives_interval": "5",
+        "keepalives_count": "3",
+        "tcp_user_timeout": "30000",
+    }
+    if connection.tls_mode is not TlsMode.DISABLE:
+        for option, name in (
+            ("sslrootcert", "ca.crt"),
+            ("sslcert", "tls.crt"),
+            ("sslkey", "tls.key"),
+        ):
+            path = Path(connection.credentials) / name
+            if path.exists():
+                parameters[option] = str(path)
+    if replication:
+        parameters["replication"] = "database"
+    return make_conninfo("", **parameters)
+
+
+def connect(site: Site, *, autocommit: bool = True) -> psycopg.Connection[tuple[object, ...]]:
+    """Open an ordinary connection; `.pgconn` of it is libpq's, for what psycopg does not wrap."""
+    with translated(site):
+        connection = psycopg.connect(conninfo(site), autocommit=autocommit, prepare_threshold=None)
+        return connection
+
+
+def connect_replication(site: Site) -> pq.PGconn:
+    """Open a replication connection: psycopg has no high-level API for it."""
+    pgconn = pq.PGconn.connect(conninfo(site, replication=True).encode())
+    if pgconn.status != pq.ConnStatus.OK:
+        message = pgconn.error_message.decode(errors="replace").strip()
+        pgconn.finish()
+        raise connection_error(site, message)
+    return pgconn
+
+
+def connection_error(site: Site, message: str) -> BadConfig | NotPermitted | TryAgain:
+    """Tell a wrong password, database or privilege from a server that is away."""
+    where = f"could not connect to the {site.side} at {site.place}"
+    message = " ".join(message.split())
+    for text in (
+        "password authentication failed",
+        "does not exist",
+        "no pg_hba.conf entry",
+        "no password supplied",
+    ):
+        if text in message:
+            return BadConfig(
+                f"{where}: {message}",
+                reason="ConnectionRefused",
+                hint=f"check spec.{site.side} and its Secret",
+            )
+    if "permission denied" in message or "must be superuser or replication role" in message:
+        return NotPermitted(f"{where}: {message}", hint="run the SQL of `bowline grants`")
+    return TryAgain(f"{where}: {message}", reason="Unreachable")
+
+
+@contextmanager
+def translated(site: Site, what: str = "") -> Iterator[None]:
+    """Turn the driver's errors into the contract's; `what` says what was tried."""
+    prefix = f"{what}: " if what else ""
+    try:
+        yield
+    except errors.InsufficientPrivilege as error:
+        raise NotPermitted(
+            f"{site.side}: {prefix}{one_line(error)}", hint="run the SQL of `bowline grants`"
+        ) from error
+    except errors.FeatureNotSupported as error:
+        raise Unsupported(f"{site.side}: {prefix}{one_line(error)}") from error
+    except psycopg.OperationalError as error:
+        if error.sqlstate is None:
+            raise connection_error(site, str(error)) from error
+        raise TryAgain(f"{site.side}: {prefix}{one_line(error)}") from error
+    except psycopg.Error as error:
+        raise TryAgain(f"{site.side}: {prefix}{one_line(error)}", reason="DatabaseError") from error
+
+
+def one_line(error: psycopg.Error) -> str:
+    """The server's primary message: its detail may hold a row's values."""
+    return error.diag.message_primary or " ".join(str(error).split())
+
+
+def quote(*names: str) -> str:
+    """Quote an identifier, dotted from its parts."""
+    return sql.Identifier(*names).as_string()
