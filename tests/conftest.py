@@ -1,0 +1,69 @@
+"""Fixtures that all tests share: servers that live for the session, databases that live for a test."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from demo.servers import Server
+
+from servers import MIGRATOR, Database, MakePair, Pair, prepare_roles
+
+
+@pytest.fixture(scope="session")
+def pg() -> Iterator[Server]:
+    """A server with logical replication on; `bowline` is a superuser there, `app` an ordinary role."""
+    with Server() as server:
+        prepare_roles(server)
+        yield server
+
+
+@pytest.fixture(scope="session")
+def other_pg() -> Iterator[Server]:
+    """A second one, for tests that stop a side or need two servers."""
+    with Server() as server:
+        prepare_roles(server)
+        yield server
+
+
+@pytest.fixture
+def database(pg: Server) -> Iterator[Database]:
+    """An empty database for one test."""
+    with pg.database() as name:
+        yield Database(pg, name)
+
+
+@pytest.fixture
+def databases(pg: Server) -> Iterator[tuple[Database, Database]]:
+    """Two empty databases of one server: a source and a target."""
+    with pg.database("source") as source, pg.database("target") as target:
+        yield Database(pg, source), Database(pg, target)
+
+
+@pytest.fixture
+def make_pair(tmp_path: Path) -> MakePair:
+    """Make the configuration of a migration; its users are the superuser `bowline` unless told otherwise."""
+
+    def make(
+        source: Database,
+        target: Database,
+        users: tuple[tuple[str, str], tuple[str, str]] | None = None,
+    ) -> Pair:
+        migration = f"test.{secrets.token_hex(4)}"
+        directory = tmp_path / migration
+        directory.mkdir()
+        users = users or (
+            (MIGRATOR, source.server.password),
+            (MIGRATOR, target.server.password),
+        )
+        return Pair(source, target, migration, directory, users)
+
+    return make
+
+
+@pytest.fixture
+def pair(databases: tuple[Database, Database], make_pair: MakePair) -> Pair:
+    """A migration between two empty databases of one server."""
+    return make_pair(*databases)
