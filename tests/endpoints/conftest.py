@@ -1,0 +1,61 @@
+"""The rigs of the conformance suite: one per engine; `ENDPOINT=memory|postgresql` picks one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import pytest
+
+from bowline_worker.contract import Side
+from bowline_worker.model import Change, Row, Table
+from endpoints.memory import MemoryEndpoint
+from endpoints.memory_database import MemoryDatabase, Refused
+from endpoints.rig import EVENT, ITEM, SEQUENCE, Rig, WriteRefused
+
+ENGINES = ("memory", "postgresql")
+
+
+class MemoryRig:
+    def __init__(self) -> None:
+        databases = [
+            MemoryDatabase({ITEM.name: ITEM, EVENT.name: EVENT}, sequences={SEQUENCE: 0})
+            for _ in Side
+        ]
+        self.source = MemoryEndpoint(databases[0], Side.SOURCE)
+        self.target = MemoryEndpoint(databases[1], Side.TARGET)
+
+    def _db(self, side: Side) -> MemoryDatabase:
+        return self.source.db if side is Side.SOURCE else self.target.db
+
+    def write(self, side: Side, changes: Sequence[Change]) -> None:
+        try:
+            self._db(side).write(changes)
+        except Refused:
+            raise WriteRefused from None
+
+    def rows(self, side: Side, table: Table) -> list[Row]:
+        return sorted(self._db(side).rows[table.name].elements(), key=repr)
+
+    def next_value(self, side: Side) -> int:
+        self._db(side).sequences[SEQUENCE] += 1
+        return self._db(side).sequences[SEQUENCE]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run each test for each engine, or for the one that is asked for."""
+    if "rig" in metafunc.fixturenames:
+        asked = os.environ.get("ENDPOINT", "")
+        if asked and asked not in ENGINES:
+            raise pytest.UsageError(f"ENDPOINT={asked}: use one of {', '.join(ENGINES)}")
+        metafunc.parametrize("engine", [asked] if asked else ENGINES)
+
+
+@pytest.fixture
+def rig(engine: str, request: pytest.FixtureRequest) -> Rig:
+    """Two empty sides of the engine that is under test."""
+    if engine == "memory":
+        return MemoryRig()
+    from endpoints.postgresql import PostgresRig
+
+    return PostgresRig(request.getfixturevalue("pair"))

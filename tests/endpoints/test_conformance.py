@@ -1,0 +1,419 @@
+"""What an endpoint promises, for every engine: `make conformance ENDPOINT=memory|postgresql`."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+
+import pytest
+
+from bowline_worker.bookkeeping import LaneRow, StreamId
+from bowline_worker.contract import FencedOut, Side, Unsafe, Verdict
+from bowline_worker.endpoints.base import RowConflict, RowMissing, SequenceState, TableBatch
+from bowline_worker.model import Change, Op, Position, SignalKind, Transaction
+from endpoints.rig import (
+    EVENT,
+    ITEM,
+    ITEM_COLUMNS,
+    SEQUENCE,
+    Rig,
+    WriteRefused,
+    delete,
+    event,
+    insert,
+    update,
+)
+
+STREAM = StreamId(Side.SOURCE, 0)
+LANES = tuple(LaneRow(lane=lane, number=0, generation=1, passed=True) for lane in (0, 1))
+
+
+class Captured:
+    """Reads a stream until a signal comes, as capture and apply do."""
+
+    def __init__(self, rig: Rig, after: Position | None = None) -> None:
+        self.capture = rig.source.capture(STREAM, after)
+        self.rig = rig
+        self.end: Position | None = None
+
+    def until(self, attempt: int) -> list[Transaction]:
+        """Write a barrier and return all transactions before it; each piece must decode by itself."""
+        with self.rig.source.books() as books:
+            books.signal(SignalKind.BARRIER, attempt)
+        found: list[Transaction] = []
+        for _ in range(200):
+            for piece in self.capture.read(0.1):
+                self.end = piece.position
+                if not piece.payload:
+                    continue
+                block = self.capture.describe(piece.relations) + piece.payload
+                for transaction in self.rig.source.decoder().decode(block):
+                    if any(
+                        each.kind is SignalKind.BARRIER and each.attempt == attempt
+                        for each in transaction.signals
+                    ):
+                        return found
+                    found.append(transaction)
+        raise AssertionError("the barrier did not come")
+
+
+def changes(transactions: list[Transaction]) -> list[tuple[str, str, object]]:
+    return [
+        (str(change.op), str(change.table), change.after or change.key)
+        for transaction in transactions
+        for change in transaction.changes
+    ]
+
+
+@pytest.fixture
+def origin(rig: Rig) -> Rig:
+    """The source is ready to be captured from."""
+    rig.source.install()
+    rig.source.prepare_origin()
+    rig.source.arm(STREAM)
+    return rig
+
+
+@pytest.fixture
+def receiver(rig: Rig) -> Rig:
+    """The target has lane rows of the first stream."""
+    rig.target.install()
+    with rig.target.books() as books:
+        books.put_lanes(Side.SOURCE, LANES)
+    return rig
+
+
+def test_the_catalogue_tells_columns_and_keys(rig: Rig) -> None:
+    tables = {table.name: table for table in rig.source.tables()}
+
+    assert set(tables) == {ITEM.name, EVENT.name}
+    assert tables[ITEM.name].key == ("id",)
+    assert tables[EVENT.name].key == ()
+    assert tables[EVENT.name].one_lane
+    assert [column.name for column in tables[ITEM.name].written] == list(ITEM_COLUMNS)
+
+
+def test_equal_shapes_have_one_fingerprint_on_both_sides(rig: Rig) -> None:
+    assert rig.source.fingerprint() == rig.target.fingerprint()
+
+
+def test_a_committed_transaction_is_captured_as_it_was_written(origin: Rig) -> None:
+    stream = Captured(origin)
+    origin.write(Side.SOURCE, [insert(1, b"\xc3\xa9\t\\n", b""), event(b"bought")])
+    origin.write(Side.SOURCE, [update(1, None), delete(1)])
+
+    found = stream.until(1)
+
+    assert changes(found) == [
+        ("I", "public.item", (b"1", b"\xc3\xa9\t\\n", b"")),
+        ("I", "public.event", (b"bought", None)),
+        ("U", "public.item", (b"1", None, None)),
+        ("D", "public.item", (b"1",)),
+    ]
+    orders = [transaction.position.order for transaction in found]
+    assert orders == sorted(orders)
+
+
+def test_what_was_not_acknowledged_is_sent_again(origin: Rig) -> None:
+    stream = Captured(origin)
+    origin.write(Side.SOURCE, [insert(1)])
+    first = stream.until(1)
+    stream.capture.close()
+
+    again = Captured(origin).until(2)
+
+    assert changes(again)[: len(changes(first))] == changes(first)
+
+
+def test_what_was_acknowledged_is_not_sent_again(origin: Rig) -> None:
+    stream = Captured(origin)
+    origin.write(Side.SOURCE, [insert(1)])
+    stream.until(1)
+    assert stream.end is not None
+    stream.capture.acknowledge(stream.end)
+    stream.capture.close()
+    origin.write(Side.SOURCE, [insert(2)])
+
+    again = Captured(origin, stream.end).until(2)
+
+    assert changes(again) == [("I", "public.item", (b"2", b"n", None))]
+
+
+def test_a_journal_behind_the_slot_is_refused(origin: Rig) -> None:
+    stream = Captured(origin)
+    origin.write(Side.SOURCE, [insert(1)])
+    stream.until(1)
+    assert stream.end is not None
+    stream.capture.acknowledge(stream.end)
+    stream.capture.close()
+
+    with pytest.raises(Unsafe) as refused:
+        origin.source.capture(STREAM, Position(1, "0/1"))
+
+    assert refused.value.reason == "JournalBehindSlot"
+
+
+def test_a_lost_slot_is_named(origin: Rig) -> None:
+    origin.source.disarm(1)
+
+    with pytest.raises(Unsafe) as refused:
+        origin.source.capture(STREAM, None)
+
+    assert refused.value.reason == "SlotLost"
+
+
+def test_signals_and_heartbeats_travel_once_and_are_no_changes(origin: Rig) -> None:
+    stream = Captured(origin)
+    for _ in range(2):
+        with origin.source.books() as books:
+            books.signal(SignalKind.MARKER, 7)
+    origin.source.beat()
+
+    found = stream.until(8)
+
+    signals = [(each.kind, each.attempt) for transaction in found for each in transaction.signals]
+    assert signals == [(SignalKind.MARKER, 7), (SignalKind.HEARTBEAT, 0)]
+    assert changes(found) == []
+
+
+def test_arming_drops_older_slots_and_keeps_its_own(origin: Rig) -> None:
+    for _ in range(2):
+        origin.source.arm(StreamId(Side.SOURCE, 3))
+
+        assert origin.source.slots() == [3]
+
+
+def test_the_snapshot_and_the_stream_meet_without_a_gap(rig: Rig) -> None:
+    """Rows of before are in the view, rows of after in the stream, and none in both."""
+    rig.source.install()
+    rig.target.install()
+    rig.source.prepare_origin()
+    rig.write(Side.SOURCE, [insert(number) for number in range(7)] + [event(b"a"), event(b"a")])
+    hold = rig.source.hold(STREAM)
+    rig.write(Side.SOURCE, [insert(7), delete(0), event(b"b")])
+
+    tables = {table.name: table for table in rig.source.tables()}
+    reader, ledger = rig.source.reader(STREAM), rig.target.ledger()
+    for table in tables.values():
+        assert ledger.plan(table, reader.position, reader.chunks(table, 2))
+        assert not ledger.plan(table, reader.position, reader.chunks(table, 2))
+    while ledger.copy(reader, tables, binary=frozenset()):
+        pass
+    assert ledger.unfinished() == []
+    ledger.finish()
+    for each in (reader, ledger, hold):
+        each.close()
+
+    assert [row[0] for row in rig.rows(Side.TARGET, ITEM)] == [
+        str(number).encode() for number in range(7)
+    ]
+    assert rig.rows(Side.TARGET, EVENT) == [(b"a", None), (b"a", None)]
+    positions = rig.target.snapshot_positions()
+    late = [
+        change
+        for transaction in Captured(rig).until(1)
+        for change in transaction.changes
+        if transaction.position >= positions[change.table]
+    ]
+    assert [str(change.op) for change in late] == ["I", "D", "I"]
+
+
+def test_a_lane_applies_sets_and_its_place_together(receiver: Rig) -> None:
+    lane = receiver.target.lane(STREAM)
+    table = {table.name: table for table in receiver.target.tables()}[ITEM.name]
+    lane.begin()
+    lane.write(TableBatch(table=table, inserts=[(b"1", b"a", None), (b"2", b"b", b"")]))
+    lane.advance(Side.SOURCE, replace(LANES[0], block=1), since=0)
+    lane.commit()
+    lane.begin()
+    lane.write(TableBatch(table=table, updates={("name",): [(b"1", b"z")]}, deletes=[(b"2",)]))
+    lane.advance(Side.SOURCE, replace(LANES[0], block=2, events=4), since=1)
+    lane.commit()
+    lane.close()
+
+    assert receiver.rows(Side.TARGET, ITEM) == [(b"1", b"z", None)]
+    with receiver.target.books() as books:
+        assert books.lanes(Side.SOURCE)[0] == replace(LANES[0], block=2, events=4)
+
+
+def test_a_rolled_back_lane_leaves_nothing(receiver: Rig) -> None:
+    lane = receiver.target.lane(STREAM)
+    lane.begin()
+    lane.write(TableBatch(table=ITEM, inserts=[(b"1", b"a", None)]))
+    lane.advance(Side.SOURCE, replace(LANES[0], block=1), since=0)
+    lane.rollback()
+    lane.close()
+
+    assert receiver.rows(Side.TARGET, ITEM) == []
+    with receiver.target.books() as books:
+        assert books.lanes(Side.SOURCE)[0].block == 0
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        TableBatch(table=ITEM, updates={("name",): [(b"9", b"z")]}),
+        TableBatch(table=ITEM, deletes=[(b"9",)]),
+    ],
+    ids=["update", "delete"],
+)
+def test_a_row_that_was_not_there_is_never_silent(receiver: Rig, batch: TableBatch) -> None:
+    lane = receiver.target.lane(STREAM)
+    lane.begin()
+
+    with pytest.raises(RowMissing):
+        lane.write(batch)
+
+    lane.rollback()
+    lane.close()
+
+
+def test_a_row_that_was_there_already_is_never_silent(receiver: Rig) -> None:
+    lane = receiver.target.lane(STREAM)
+    lane.begin()
+    lane.write(TableBatch(table=ITEM, inserts=[(b"1", b"a", None)]))
+
+    with pytest.raises(RowConflict):
+        lane.write(TableBatch(table=ITEM, inserts=[(b"1", b"a", None)]))
+
+    lane.rollback()
+    lane.close()
+
+
+def test_single_changes_find_one_row_of_a_table_without_a_key(receiver: Rig) -> None:
+    lane = receiver.target.lane(STREAM)
+    lane.begin()
+    for _ in range(2):
+        lane.one(event(b"a", b"1"), EVENT)
+    lane.one(Change(Op.DELETE, EVENT.name, ("what", "at"), before=(b"a", b"1")), EVENT)
+    lane.commit()
+    lane.close()
+
+    assert receiver.rows(Side.TARGET, EVENT) == [(b"a", b"1")]
+
+
+@pytest.mark.parametrize("stale", [replace(LANES[0], generation=2), replace(LANES[0], number=1)])
+def test_a_lane_of_another_generation_cannot_advance(receiver: Rig, stale: LaneRow) -> None:
+    lane = receiver.target.lane(STREAM)
+    lane.begin()
+
+    with pytest.raises(FencedOut):
+        lane.advance(Side.SOURCE, replace(stale, block=1), since=0)
+
+    lane.rollback()
+    lane.close()
+
+
+def test_a_block_is_recorded_once(receiver: Rig) -> None:
+    lane = receiver.target.lane(STREAM)
+    lane.begin()
+    lane.advance(Side.SOURCE, replace(LANES[0], block=1), since=0)
+    lane.commit()
+    lane.begin()
+
+    with pytest.raises(FencedOut):
+        lane.advance(Side.SOURCE, replace(LANES[0], block=1), since=0)
+
+    lane.rollback()
+    lane.close()
+
+
+def test_bookkeeping_is_there_again_as_it_was_put(receiver: Rig) -> None:
+    with receiver.target.books() as books:
+        books.put_switch(
+            replace(books.switch(), attempt=3, verdict=Verdict.ABORTED, aborted=frozenset({2, 3}))
+        )
+    with receiver.target.books() as books:
+        row = books.switch()
+
+    assert (row.attempt, row.verdict, row.aborted) == (3, Verdict.ABORTED, frozenset({2, 3}))
+
+
+def test_an_error_rolls_the_whole_step_back(receiver: Rig) -> None:
+    class Killed(Exception):
+        pass
+
+    def step() -> None:
+        with receiver.target.books() as books:
+            books.put_switch(replace(books.switch(), attempt=9))
+            books.put_lanes(Side.SOURCE, [])
+            books.raise_fence(1.0)
+            raise Killed
+
+    receiver.target.prepare_receiver(fenced=False)
+    with pytest.raises(Killed):
+        step()
+
+    with receiver.target.books() as books:
+        assert books.switch().attempt == 0
+        assert len(books.lanes(Side.SOURCE)) == 2
+    receiver.write(Side.TARGET, [insert(1)])
+
+
+def test_a_fenced_side_refuses_applications_and_takes_the_stream(receiver: Rig) -> None:
+    receiver.target.prepare_receiver(fenced=True)
+
+    with pytest.raises(WriteRefused):
+        receiver.write(Side.TARGET, [insert(1)])
+    lane = receiver.target.lane(STREAM)
+    lane.begin()
+    lane.write(TableBatch(table=ITEM, inserts=[(b"2", None, None)]))
+    lane.commit()
+    lane.close()
+    with receiver.target.books() as books:
+        assert books.fence_gaps() == []
+        books.lower_fence()
+    receiver.write(Side.TARGET, [insert(1)])
+
+    assert [row[0] for row in receiver.rows(Side.TARGET, ITEM)] == [b"1", b"2"]
+
+
+def test_sequences_rise_and_never_fall(receiver: Rig) -> None:
+    for last in (100, 50):
+        with receiver.target.books() as books:
+            books.raise_sequences({SEQUENCE: SequenceState(last, 1)})
+
+    assert receiver.next_value(Side.TARGET) == 101
+
+
+def test_digests_agree_on_equal_rows_and_name_the_key_that_differs(rig: Rig) -> None:
+    for side in Side:
+        rig.write(side, [insert(1, b"a", b""), insert(2), event(b"a"), event(b"a")])
+
+    assert rig.source.digests(ITEM, 8) == rig.target.digests(ITEM, 8)
+    assert rig.source.digests(EVENT, 8) == rig.target.digests(EVENT, 8)
+    rig.write(Side.TARGET, [update(1, b"a"), event(b"a")])
+    assert rig.source.digests(EVENT, 8) != rig.target.digests(EVENT, 8)
+    ours, theirs = rig.source.digests(ITEM, 8), rig.target.digests(ITEM, 8)
+    (bucket,) = [bucket for bucket in ours if ours[bucket] != theirs.get(bucket)]
+    here, there = rig.source.bucket_rows(ITEM, 8, bucket), rig.target.bucket_rows(ITEM, 8, bucket)
+    assert [key for key in here if here[key] != there.get(key)] == [
+        key for key in here if "1" in key
+    ]
+
+
+def test_cleanup_leaves_nothing_and_can_be_run_again(origin: Rig) -> None:
+    for _ in range(2):
+        assert not [left for left in origin.source.cleanup(keep_fence=False) if "fence" in left]
+
+        assert origin.source.slots() == []
+        assert not origin.source.found().installed
+    origin.write(Side.SOURCE, [insert(1)])
+
+
+def test_two_transactions_of_one_step_exclude_each_other(receiver: Rig) -> None:
+    """Who locks the switch row decides alone; the other one sees what was decided."""
+    seen: list[int] = []
+
+    def second() -> None:
+        with receiver.target.books() as books:
+            seen.append(books.switch().attempt)
+
+    with receiver.target.books() as books:
+        row = books.switch()
+        thread = threading.Thread(target=second)
+        thread.start()
+        books.put_switch(replace(row, attempt=4))
+    thread.join(20)
+
+    assert seen == [4]
