@@ -384,8 +384,11 @@ class Endpoint(Protocol):
         """Keep the statements in the bookkeeping here, once: a later export does not replace them."""
         ...
 
-    def run_schema(self, section: str, parallelism: int) -> None:
-        """Run the section's statements that have not run: each in one transaction with its mark."""
+    def run_schema(self, section: str, parallelism: int) -> Sequence[str] | None:
+        """Run the section's statements that have not run: each in one transaction with its mark.
+
+        Says what was left out on purpose (owners and rights of roles that are not there), if anything.
+        """
         ...
 
     # verification

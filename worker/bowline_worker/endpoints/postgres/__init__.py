@@ -128,8 +128,8 @@ class PostgresEndpoint:
     def store_schema(self, statements: Sequence[Statement]) -> None:
         schema.store(self.site, statements)
 
-    def run_schema(self, section: str, parallelism: int) -> None:
-        schema.run(self.site, section, parallelism)
+    def run_schema(self, section: str, parallelism: int) -> Sequence[str]:
+        return schema.run(self.site, section, parallelism)
 
     def digests(self, table: Table, buckets: int) -> Mapping[int, BucketDigest]:
         return digest.digests(self.site, table, buckets)

@@ -1,0 +1,398 @@
+"""The schema's way: pg_dump's two sections at the source, kept in the target's bookkeeping, run from there.
+
+Each statement runs in one transaction with its mark, so a run that was killed goes on where it was, and a second run
+at the same time waits for the row and finds it done.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import errors
+
+from bowline_worker.contract import TryAgain, Unsupported
+from bowline_worker.endpoints.base import Section, Statement
+from bowline_worker.endpoints.postgres import binaries, books, catalog, dump, extent
+from bowline_worker.endpoints.postgres.connection import (
+    Site,
+    connect,
+    connection_error,
+    one_line,
+    quote,
+    read_credentials,
+    translated,
+)
+
+log = logging.getLogger("bowline")
+
+#: A table that somebody locks for longer than this is being changed: no time to take its shape.
+LOCK_WAIT = "60s"
+#: Index builds may meet in a deadlock with each other or with a reader; the loser tries again.
+DEADLOCK_TRIES = 5
+
+#: What may run side by side, in this order; all else follows one by one, in the order of the dump.
+PARALLEL = (frozenset({"INDEX", "CONSTRAINT"}), frozenset({"INDEX ATTACH"}))
+#: Left out where the target has no such role.
+BY_ROLE = frozenset({"OWNER", "ACL", "DEFAULT ACL"})
+#: Someone else's objects that are there already: what describes them may be beyond our rights.
+SHARED = frozenset({"SCHEMA", "EXTENSION"})
+
+EXISTS = (
+    errors.DuplicateTable,
+    errors.DuplicateObject,
+    errors.DuplicateFunction,
+    errors.DuplicateSchema,
+)
+#: Something that it needs is not there, or another version's words.
+IMPOSSIBLE = (
+    errors.UndefinedTable,
+    errors.UndefinedObject,
+    errors.UndefinedFunction,
+    errors.UndefinedColumn,
+    errors.InvalidSchemaName,
+    errors.SyntaxError,
+)
+
+
+# --- export --------------------------------------------------------------------------------------
+
+
+def export(site: Site, work_dir: str) -> list[Statement]:
+    """Dump what the selected tables need, as statements; scripts are left in `work_dir` for people to read."""
+    with connect(site) as connection, translated(site, "schema export"):
+        chosen = extent.select(connection, [table.name for table in catalog.tables(site)])
+        major = connection.info.server_version // 10000
+        extensions = extent.extensions(connection)
+    program = binaries.find("pg_dump", major)
+    before = dump.split(_dump(site, program, chosen, Section.PRE_DATA, work_dir), Section.PRE_DATA)
+    after = dump.split(_dump(site, program, chosen, Section.POST_DATA, work_dir), Section.POST_DATA)
+    refreshed = [
+        Statement(
+            section=Section.POST_DATA,
+            ordinal=0,
+            kind="MATERIALIZED VIEW DATA",
+            name=name,
+            sql=f"refresh materialized view {name}",
+        )
+        for name in dump.refreshes(before)
+        if name not in chosen.unpopulated
+    ]
+    return [*_numbered(_schemas_first(before, extensions)), *_numbered([*after, *refreshed])]
+
+
+def _schemas_first(
+    statements: Sequence[Statement], extensions: Sequence[tuple[str, str]]
+) -> list[Statement]:
+    """Order: schemas with their rights (an owner needs CREATE in it), extensions, all else as dumped."""
+
+    def is_schema(statement: Statement) -> bool:
+        return statement.kind == "SCHEMA" or _subject(statement) == "SCHEMA"
+
+    made = [
+        Statement(
+            section=Section.PRE_DATA,
+            ordinal=0,
+            kind="EXTENSION",
+            name=name,
+            sql=f"create schema if not exists {quote(schema)};\n"
+            f"create extension if not exists {quote(name)} with schema {quote(schema)}",
+        )
+        for name, schema in extensions
+    ]
+    first = [statement for statement in statements if is_schema(statement)]
+    return [*first, *made, *(statement for statement in statements if not is_schema(statement))]
+
+
+def _subject(statement: Statement) -> str:
+    """What an OWNER, ACL or COMMENT speaks of: the first word of a name like `SCHEMA shop`."""
+    if statement.kind == "OWNER":
+        return "SCHEMA" if statement.sql.startswith("ALTER SCHEMA ") else ""
+    if statement.kind in ("ACL", "COMMENT"):
+        return statement.name.split(" ")[0].rpartition(".")[2]
+    return ""
+
+
+def _numbered(statements: Iterable[Statement]) -> list[Statement]:
+    return [replace(statement, ordinal=index) for index, statement in enumerate(statements)]
+
+
+def _dump(site: Site, program: Path, chosen: extent.Extent, section: str, work_dir: str) -> str:
+    command = [
+        str(program), "--schema-only", f"--section={section}", "--no-password", "--no-tablespaces",
+        "--no-publications", "--no-subscriptions", f"--lock-wait-timeout={LOCK_WAIT}",
+        "--encoding=UTF8",
+    ]  # fmt: skip
+    command += [f"--schema={quote(schema)}" for schema in chosen.schemas]
+    command += [f"--exclude-table={quote(*name)}" for name in chosen.excluded]
+    done = subprocess.run(
+        command, capture_output=True, check=False, env=_environment(site), stdin=subprocess.DEVNULL
+    )
+    if done.returncode:
+        said = " ".join(done.stderr.decode(errors="replace").replace("pg_dump: ", "").split())
+        raise connection_error(site, f"pg_dump {section} failed: {said}")
+    script = done.stdout.decode()
+    if work_dir:
+        (Path(work_dir) / f"{section}.sql").write_text(script, encoding="utf-8")
+    return script
+
+
+def _environment(site: Site) -> dict[str, str]:
+    """How pg_dump connects: the password is in no argument, where every user of the machine could read it."""
+    connection, credentials = site.connection, read_credentials(site.connection)
+    values = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    values |= {
+        "PGHOST": connection.host,
+        "PGPORT": str(connection.port),
+        "PGDATABASE": connection.database,
+        "PGUSER": credentials.username,
+        "PGPASSWORD": credentials.password.get_secret_value(),
+        "PGSSLMODE": str(connection.tls_mode),
+        "PGAPPNAME": f"bowline schema {site.migration}"[:63],
+        "PGCONNECT_TIMEOUT": "10",
+        "PGOPTIONS": "-c statement_timeout=0 -c search_path=pg_catalog",
+    }
+    for variable, name in (
+        ("PGSSLROOTCERT", "ca.crt"),
+        ("PGSSLCERT", "tls.crt"),
+        ("PGSSLKEY", "tls.key"),
+    ):
+        path = Path(connection.credentials) / name
+        if path.exists():
+            values[variable] = str(path)
+    return values
+
+
+# --- store ---------------------------------------------------------------------------------------
+
+
+def store(site: Site, statements: Sequence[Statement]) -> None:
+    """Keep the statements, once for this migration: what was begun is finished as it was planned."""
+    books.install(site)
+    with connect(site, autocommit=False) as connection, translated(site, "schema store"):
+        connection.execute("lock table bowline.statement in share row exclusive mode")
+        stored = connection.execute(
+            "select 1 from bowline.statement where migration = %s limit 1", [site.migration]
+        ).fetchone()
+        if stored is not None:
+            return
+        with connection.cursor() as cursor:
+            cursor.executemany(
+                "insert into bowline.statement (migration, section, ordinal, kind, name, sql)"
+                " values (%s, %s, %s, %s, %s, %s)",
+                [
+                    (site.migration, one.section, one.ordinal, one.kind, one.name, one.sql)
+                    for one in statements
+                ],
+            )
+
+
+# --- run -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Runner:
+    """One session that runs statements; what it left out, it says."""
+
+    site: Site
+    connection: psycopg.Connection[Any]
+    say: Callable[[str], None]
+
+    def run(self, statement: Statement) -> None:
+        """Run one statement with its mark; done by someone else meanwhile: nothing."""
+        for attempt in range(1, DEADLOCK_TRIES + 1):
+            try:
+                with translated(self.site, f"{statement.kind} {statement.name}"):
+                    self._once(statement)
+            except TryAgain as error:
+                deadlock = isinstance(error.__cause__, errors.DeadlockDetected)
+                if attempt == DEADLOCK_TRIES or not deadlock:
+                    raise
+            else:
+                return
+
+    def _once(self, statement: Statement) -> None:
+        key = [self.site.migration, statement.section, statement.ordinal]
+        where = "where migration = %s and section = %s and ordinal = %s"
+        try:
+            with self.connection.transaction():
+                row = self.connection.execute(
+                    f"select done from bowline.statement {where} for update", key
+                ).fetchone()
+                if row is None or row[0]:
+                    return
+                self.connection.execute("set local check_function_bodies = off")
+                self.connection.execute("set local row_security = off")
+                self.connection.execute("set local xmloption = content")
+                self.connection.execute("select set_config('search_path', '', true)")
+                self._do(statement)
+                self.connection.execute(f"update bowline.statement set done = true {where}", key)
+        except EXISTS as error:
+            raise Unsupported(
+                f"the {self.site.side} has {statement.kind.lower()} {statement.name} already, and "
+                f"not from this migration: {one_line(error)}",
+                reason="ObjectExists",
+                hint="drop it there if it is not needed, leave it out of spec.tables, or set "
+                "spec.schema.mode: Existing if the schema was made by hand",
+            ) from error
+        except IMPOSSIBLE as error:
+            raise Unsupported(
+                f"{statement.kind.lower()} {statement.name} can't be made on the "
+                f"{self.site.side}: {one_line(error)}",
+                reason="SchemaNotSupported",
+                hint="make what it needs on the target, or leave it out of spec.tables",
+            ) from error
+
+    def _do(self, statement: Statement) -> None:
+        subject = _subject(statement)
+        if statement.kind == "SCHEMA" and self._schema_exists(statement):
+            return
+        if statement.kind == "EXTENSION":
+            self._extension(statement)
+        elif statement.kind in BY_ROLE or subject in SHARED:
+            for line in _lines(statement):
+                self._if_possible(statement, line, shared=subject in SHARED)
+        elif statement.kind == "FK CONSTRAINT":
+            self._foreign_key(statement)
+        else:
+            self._execute(statement.sql)
+
+    def _execute(self, text: str) -> None:
+        self.connection.execute(text.encode())  # bytes: it is a script of ours, not a template
+
+    def _schema_exists(self, statement: Statement) -> bool:
+        found = self.connection.execute(
+            "select 1 from pg_catalog.pg_namespace where %s = 'CREATE SCHEMA ' || "
+            "pg_catalog.quote_ident(nspname) || ';'",
+            [statement.sql],
+        ).fetchone()
+        return found is not None
+
+    def _extension(self, statement: Statement) -> None:
+        """Make it if it can be had; an object that needs it and fails says so by its own name."""
+        found = self.connection.execute(
+            "select 1 from pg_catalog.pg_extension where extname = %s", [statement.name]
+        ).fetchone()
+        if found is not None:
+            return
+        try:
+            with self.connection.transaction():
+                self._execute(statement.sql)
+        except (
+            errors.InsufficientPrivilege,
+            errors.FeatureNotSupported,
+            errors.UndefinedFile,
+        ) as error:
+            self.say(f"extension {statement.name} was not made: {one_line(error)}")
+
+    def _if_possible(self, statement: Statement, line: str, *, shared: bool) -> None:
+        """Run what names a role; where the role is not there, say so and leave it out."""
+        try:
+            with self.connection.transaction():
+                self._execute(line)
+        except errors.UndefinedObject as error:
+            self.say(f"{statement.kind.lower()} of {statement.name} left out: {one_line(error)}")
+        except errors.InsufficientPrivilege as error:
+            if not shared:
+                raise
+            self.say(f"{statement.kind.lower()} of {statement.name} left out: {one_line(error)}")
+
+    def _foreign_key(self, statement: Statement) -> None:
+        """Make it; where tables were copied at different positions, without looking at the rows of now.
+
+        Such rows become consistent as the stream is applied. The constraint holds for all writes from then on.
+        """
+        try:
+            with self.connection.transaction():
+                self._execute(statement.sql)
+        except errors.ForeignKeyViolation:
+            text = statement.sql.rstrip().removesuffix(";")
+            self._execute(text if text.endswith(" NOT VALID") else f"{text} NOT VALID")
+            self.say(
+                f"foreign key {statement.name} was made NOT VALID, since its tables were copied at "
+                "different positions: run `alter table ... validate constraint` after the cutover"
+            )
+
+
+def _lines(statement: Statement) -> list[str]:
+    """An ACL is one statement a line, each for one role; all else is one statement."""
+    if statement.kind not in ("ACL", "DEFAULT ACL"):
+        return [statement.sql]
+    return [line for line in statement.sql.splitlines() if line.strip()]
+
+
+def run(site: Site, section: str, parallelism: int) -> list[str]:
+    """Run what has not run of the section; say what was left out. With mode Existing: nothing."""
+    if site.config.existing_schema:
+        return []
+    notes: list[str] = []
+
+    def say(note: str) -> None:
+        log.warning(note)
+        notes.append(note)
+
+    pending = _pending(site, section)
+    if section == Section.PRE_DATA:
+        _run_all(site, pending, 1, say)
+        return notes
+    for kinds in PARALLEL:
+        _run_all(site, [one for one in pending if one.kind in kinds], parallelism, say)
+    together = frozenset[str]().union(*PARALLEL)
+    _run_all(site, [one for one in pending if one.kind not in together], 1, say)
+    return notes
+
+
+def _pending(site: Site, section: str) -> list[Statement]:
+    with connect(site) as connection, translated(site, "schema"):
+        return _stored(connection, site.migration, section)
+
+
+def _stored(connection: psycopg.Connection[Any], migration: str, section: str) -> list[Statement]:
+    rows = connection.execute(
+        "select ordinal, kind, name, sql from bowline.statement"
+        " where migration = %s and section = %s and not done order by ordinal",
+        [migration, section],
+    )
+    return [
+        Statement(section=section, ordinal=ordinal, kind=kind, name=name, sql=text)
+        for ordinal, kind, name, text in rows
+    ]
+
+
+def _run_all(
+    site: Site, statements: Sequence[Statement], parallelism: int, say: Callable[[str], None]
+) -> None:
+    """Run the statements over so many sessions. After the first error the others finish what they have begun."""
+    waiting = deque(statements)
+    failed = threading.Event()
+
+    def work() -> None:
+        try:
+            with connect(site) as connection:
+                runner = _Runner(site, connection, say)
+                while not failed.is_set():
+                    try:
+                        statement = waiting.popleft()
+                    except IndexError:
+                        return
+                    runner.run(statement)
+        except BaseException:
+            failed.set()
+            raise
+
+    workers = min(max(parallelism, 1), len(statements))
+    if workers <= 1:
+        work()
+        return
+    with ThreadPoolExecutor(workers, "schema") as pool:
+        for future in [pool.submit(work) for _ in range(workers)]:
+            future.result()
