@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from bowline_worker.bookkeeping import Backend, LaneRow, SwitchRow
-from bowline_worker.contract import Side
+from bowline_worker.contract import Role, Side
 from bowline_worker.endpoints import base
 from bowline_worker.model import (
     UNCHANGED,
@@ -143,6 +143,9 @@ class MemoryBooks:
         return Backend(pid=1, started="always")
 
     def end_backends(self, backends: Iterable[Backend], timeout: float = 5.0) -> None:
+        """Nothing outlives its call here."""
+
+    def end_sessions(self, role: Role, timeout: float = 5.0) -> None:
         """Nothing outlives its call here."""
 
     def raise_fence(self, grace: float) -> None:

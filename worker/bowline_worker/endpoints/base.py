@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from bowline_worker.bookkeeping import Backend, LaneRow, MadeObject, StreamId, SwitchRow
-from bowline_worker.contract import Finding, FoundSide, Side, SnapshotReport
+from bowline_worker.contract import Finding, FoundSide, Role, Side, SnapshotReport
 from bowline_worker.model import (
     Change,
     Column,
@@ -63,6 +63,10 @@ class Books(Protocol):
 
     def end_backends(self, backends: Iterable[Backend], timeout: float = 5.0) -> None:
         """End those sessions if they are still the same ones, and wait until they are gone."""
+        ...
+
+    def end_sessions(self, role: Role, timeout: float = 5.0) -> None:
+        """End this migration's other sessions here of that role, recorded or not, and wait until they are gone."""
         ...
 
     def raise_fence(self, grace: float) -> None:

@@ -21,6 +21,7 @@ from bowline_worker.contract import (
     Connection,
     Credentials,
     NotPermitted,
+    Role,
     Side,
     TlsMode,
     TryAgain,
@@ -79,6 +80,11 @@ def read_credentials(connection: Connection) -> Credentials:
     return Credentials.model_validate(values)
 
 
+def application_name(site: Site, role: Role) -> str:
+    """Name the sessions of one role of one migration: by it they are found when they must be ended."""
+    return f"bowline {role} {site.migration}"[:63]
+
+
 def conninfo(site: Site, *, replication: bool = False) -> str:
     connection, credentials = site.connection, read_credentials(site.connection)
     options = " ".join(
@@ -90,7 +96,7 @@ def conninfo(site: Site, *, replication: bool = False) -> str:
         "dbname": connection.database,
         "user": credentials.username,
         "password": credentials.password.get_secret_value(),
-        "application_name": f"bowline {site.config.role} {site.migration}"[:63],
+        "application_name": application_name(site, site.config.role),
         "connect_timeout": str(CONNECT_TIMEOUT_SECONDS),
         "client_encoding": "UTF8",
         "options": options,
