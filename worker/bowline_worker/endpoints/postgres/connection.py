@@ -128,7 +128,7 @@ def connect(site: Site, *, autocommit: bool = True) -> psycopg.Connection[tuple[
         return connection
 
 
-def connect_replication(site: Site) -> pq.PGconn:
+def connect_replication(site: Site) -> pq.abc.PGconn:
     """Open a replication connection: psycopg has no high-level API for it."""
     pgconn = pq.PGconn.connect(conninfo(site, replication=True).encode())
     if pgconn.status != pq.ConnStatus.OK:
