@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -17,11 +18,12 @@ BUCKET_SECONDS = 1.0
 
 
 class Meter:
-    """Counts of this run. One thread adds; any thread may read."""
+    """Counts of this run. Any thread may add and read."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._started = clock()
+        self._lock = threading.Lock()
         self._buckets: deque[list[float]] = deque()  # [when it began, count]
         self.run = 0
 
@@ -33,18 +35,20 @@ class Meter:
     def add(self, count: int) -> None:
         """Count events that happened now."""
         now = self._clock()
-        self.run += count
-        if self._buckets and now - self._buckets[-1][0] < BUCKET_SECONDS:
-            self._buckets[-1][1] += count
-        else:
-            self._buckets.append([now, count])
-        while self._buckets[0][0] < now - LONGEST_SECONDS - BUCKET_SECONDS:
-            self._buckets.popleft()
+        with self._lock:
+            self.run += count
+            if self._buckets and now - self._buckets[-1][0] < BUCKET_SECONDS:
+                self._buckets[-1][1] += count
+            else:
+                self._buckets.append([now, count])
+            while self._buckets[0][0] < now - LONGEST_SECONDS - BUCKET_SECONDS:
+                self._buckets.popleft()
 
     def per_second(self, window: float) -> float:
         """Tell the rate over the last `window` seconds, or over the whole run while it is shorter."""
         now = self._clock()
-        counted = sum(count for began, count in tuple(self._buckets) if began > now - window)
+        with self._lock:
+            counted = sum(count for began, count in self._buckets if began > now - window)
         # A run of milliseconds has no rate worth showing: one bucket is the shortest divisor.
         return counted / max(min(window, now - self._started), BUCKET_SECONDS)
 

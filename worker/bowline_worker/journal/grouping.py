@@ -79,7 +79,7 @@ class Grouper:
         self._take(piece)
         if not piece.ends:
             self._part = True
-            if self._size >= PART_BYTES:
+            if self._size >= PART_BYTES or self._changes >= BLOCK_CHANGES:
                 yield from self._close_part(ends=False)
         elif self._part:
             yield from self._end_part(piece.position)

@@ -211,6 +211,8 @@ class Writer:
     def _refuse_full(self, size: int) -> None:
         used = self.journal_bytes()
         hint = "raise spec.journal's size, or find out why the apply is behind"
+        if self.is_unfinished:
+            hint = "raise spec.journal's size: a transaction must fit in it whole"
         if used + size > self._limits.max_bytes:
             raise JournalFull(
                 f"the journal has {used} of {self._limits.max_bytes} bytes, and a block of {size} comes",
