@@ -97,7 +97,7 @@ def compare(
         (table for name, table in here.items() if name in there),
         key=lambda table: -table.estimated_bytes,
     )
-    done: list[TableVerdict] = lone
+    done = list(lone)
     lock = threading.Lock()
     workers = max(1, min(parallelism, len(tables)))
     with (

@@ -174,5 +174,5 @@ def subject(statement: Statement) -> str:
     if statement.kind == "OWNER":
         return "SCHEMA" if statement.sql.startswith("ALTER SCHEMA ") else ""
     if statement.kind in ("ACL", "COMMENT"):
-        return statement.name.split(" ")[0].rpartition(".")[2]
+        return statement.name.split(" ")[0]
     return ""

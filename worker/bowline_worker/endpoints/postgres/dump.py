@@ -26,6 +26,8 @@ HEADER = re.compile(
 #: The last statement of an object that has an owner.
 OWNER = re.compile(r'^ALTER [A-Z ]+ [^\n]* OWNER TO (?:"(?:[^"]|"")+"|\w+);\Z', re.MULTILINE)
 ACCESS_METHOD = re.compile(r"^SET default_table_access_method = (?P<name>.+);$", re.MULTILINE)
+#: Kinds whose names begin with the kind of the object that they are about.
+ABOUT = frozenset({"ACL", "COMMENT", "SECURITY LABEL"})
 MATERIALIZED = re.compile(r"CREATE MATERIALIZED VIEW (?P<name>.+?) AS\n")
 
 
@@ -76,8 +78,17 @@ def _objects(script: str) -> Iterator[_Object]:
         text = _trimmed(script[end:until])
         if method != "heap" and header["kind"] in ("TABLE", "MATERIALIZED VIEW"):
             text = f"SET LOCAL default_table_access_method = {method};\n{text}"
-        schema = "" if header["schema"] == "-" else f"{header['schema']}."
-        yield _Object(header["kind"], schema + header["name"], text)
+        yield _Object(header["kind"], _named(header), text)
+
+
+def _named(header: re.Match[str]) -> str:
+    """With its schema: `public.t`, and where a header speaks of another object `TABLE public.t`."""
+    if header["schema"] == "-":
+        return header["name"]
+    word, name = "", header["name"]
+    if header["kind"] in ABOUT and (found := re.match(r"[A-Z ]+ ", name)):
+        word, name = found[0], name[found.end() :]
+    return f"{word}{header['schema']}.{name}"
 
 
 def _trimmed(text: str) -> str:
