@@ -158,6 +158,7 @@ class Reader(Protocol):
     """One worker's transaction inside a held view. Keeps the view alive by itself, should the holder die."""
 
     position: Position
+    rows: int  #: in the chunk that was read to its end last, as the origin counted them
 
     def chunks(self, table: Table, rows: int) -> list[str]:
         """Split a table in chunks of about that many rows; each a text that only this engine reads."""
@@ -255,6 +256,10 @@ class Ledger(Protocol):
     def unfinished(self) -> list[TableName]: ...
     def finish(self) -> None:
         """Record that the snapshot is complete: all tables were entered, all chunks are done."""
+        ...
+
+    def finish_post_data(self) -> None:
+        """Record that indexes, constraints and triggers are there too."""
         ...
 
     def close(self) -> None: ...

@@ -24,10 +24,12 @@ from bowline_worker.endpoints.postgres.connection import (
     connect,
     connect_replication,
     connection_error,
+    one_line,
     quote,
     translated,
 )
 from bowline_worker.endpoints.postgres.frames import EPOCH_MICROSECONDS, unreadable
+from bowline_worker.endpoints.postgres.libpq import execute, result
 from bowline_worker.endpoints.postgres.pieces import PieceMaker
 from bowline_worker.endpoints.postgres.slots import (
     arm,
@@ -94,30 +96,31 @@ def _start(site: Site, pgconn: pq.abc.PGconn, slot: str, after: Position | None)
         f"START_REPLICATION SLOT {quote(slot)} LOGICAL {after or '0/0'} "
         f"(proto_version '1', publication_names '{quote(publication)}')"
     )
-    result = pgconn.exec_(command.encode())
-    if result.status != pq.ExecStatus.COPY_BOTH:
-        raise _stream_error(site, slot, result)
+    try:
+        execute(pgconn, command, pq.ExecStatus.COPY_BOTH)
+    except psycopg.Error as error:
+        raise _stream_error(site, slot, error) from error
 
 
-def _stream_error(site: Site, slot: str, result: pq.abc.PGresult) -> BowlineError:
+def _stream_error(site: Site, slot: str, error: psycopg.Error) -> BowlineError:
     """Tell what ended a stream: a slot or a publication that is lost, or something that may pass."""
-    state = (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
-    primary = result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b""
-    message = primary.decode(errors="replace") or "the server ended the stream"
-    if state == errors.UndefinedFile.sqlstate or (
-        state == errors.ObjectNotInPrerequisiteState.sqlstate
-        and ("invalidated" in message or "can no longer get changes" in message)
-    ):
-        return lost(site, slot, f"can't be read ({message})")
-    if state == errors.UndefinedObject.sqlstate and "publication" in message:
-        return Unsafe(
-            f"{site.side}: slot {slot}: {message}: what was written without it is not in the stream",
-            reason="PublicationLost",
-            hint="start the migration anew",
-        )
-    if state == errors.UndefinedObject.sqlstate and "slot" in message:
-        return lost(site, slot, "is not there")
-    return TryAgain(f"{site.side}: slot {slot}: {message}", reason="StreamEnded")
+    message, where = one_line(error), f"{site.side}: slot {slot}"
+    match error.sqlstate:
+        case errors.UndefinedFile.sqlstate:
+            return lost(site, slot, f"can't be read ({message})")
+        case errors.ObjectNotInPrerequisiteState.sqlstate if "slot" in message:
+            return lost(site, slot, f"can't be read ({message})")
+        case errors.UndefinedObject.sqlstate if "publication" in message:
+            return Unsafe(
+                f"{where}: {message}: what was written without it is not in the stream",
+                reason="PublicationLost",
+                hint="start the migration anew",
+            )
+        case errors.UndefinedObject.sqlstate if "slot" in message:
+            return lost(site, slot, "is not there")
+        case None:
+            return connection_error(site, message)
+    return TryAgain(f"{where}: {message}", reason="StreamEnded")
 
 
 class PostgresCapture:
@@ -212,10 +215,11 @@ class PostgresCapture:
         self._status_due = time.monotonic() + STATUS_SECONDS
 
     def _ended(self) -> NoReturn:
-        result = self._pgconn.get_result()
-        if result is None:
-            raise TryAgain(f"{self._site.side}: the server ended the stream", reason="StreamEnded")
-        raise _stream_error(self._site, self._slot, result)
+        end = result(self._pgconn)
+        if end is not None and end.status == pq.ExecStatus.FATAL_ERROR:
+            error = errors.error_from_result(end)
+            raise _stream_error(self._site, self._slot, error) from error
+        raise TryAgain(f"{self._site.side}: the server ended the stream", reason="StreamEnded")
 
     @contextmanager
     def _connected(self) -> Iterator[None]:
