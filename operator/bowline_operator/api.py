@@ -1,0 +1,324 @@
+"""The resource: kind DatabaseMigration of bowline.dev/v1alpha1. The CRD is made from these classes.
+
+Read leniently here (an older operator meets newer fields); `validation.read_resource` reads people's files strictly.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.alias_generators import to_camel
+
+from bowline_operator.durations import Duration, Quantity
+from bowline_operator.status import Status
+from bowline_worker.contract import Engine, LosingSide, TlsMode
+
+GROUP = "bowline.dev"
+VERSION = "v1alpha1"
+KIND = "DatabaseMigration"
+
+_PORTS = {Engine.POSTGRESQL: 5432, Engine.YUGABYTEDB: 5433, Engine.ORACLE: 1521}
+
+
+class Part(BaseModel):
+    """A block of the resource: camelCase outside."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="ignore",
+        use_attribute_docstrings=True,
+    )
+
+
+class Request(StrEnum):
+    """What `spec.phase` may ask for. A goal: earlier steps are done on the way."""
+
+    ASSESS = "Assess"
+    SCHEMA = "Schema"
+    REPLICATE = "Replicate"
+    CUTOVER = "Cutover"
+    SWITCHOVER = "Switchover"
+    COMPLETE = "Complete"
+
+
+class ObjectRef(Part):
+    name: str = Field(min_length=1, max_length=253)
+    """Name of an object in the migration's own namespace."""
+
+
+class Tls(Part):
+    mode: TlsMode = TlsMode.PREFER
+    """How the connection is encrypted; `ca.crt`, `tls.crt` and `tls.key` come from the credentials Secret."""
+
+
+class Database(Part):
+    """One side. Immutable once replication began."""
+
+    engine: Engine
+    """Oracle, PostgreSQL or YugabyteDB."""
+    host: str = Field(min_length=1, max_length=253)
+    """Name or address of the server."""
+    port: int | None = Field(default=None, ge=1, le=65535)
+    """TCP port; by default the engine's own: 5432, 5433 (YugabyteDB), 1521 (Oracle)."""
+    database: str | None = Field(default=None, min_length=1, max_length=128)
+    """Database to connect to; YugabyteDB's default is `yugabyte`."""
+    service_name: str | None = Field(default=None, min_length=1, max_length=128)
+    """Oracle only: service to connect to."""
+    sid: str | None = Field(default=None, min_length=1, max_length=64)
+    """Oracle only: SID to connect to."""
+    tns_alias: str | None = Field(default=None, min_length=1, max_length=253)
+    """Oracle only: alias in the credentials' tnsnames.ora."""
+    schema_name: str = Field(default="public", alias="schema", min_length=1, max_length=128)
+    """Schema that is migrated where `tables.include` is not given."""
+    credentials_secret_ref: ObjectRef
+    """Secret with keys `username` and `password`."""
+    tls: Tls = Field(default_factory=Tls)
+    """Encryption of the connections to this side."""
+
+    @model_validator(mode="after")
+    def _one_name(self) -> Self:
+        given = {
+            "database": self.database,
+            "serviceName": self.service_name,
+            "sid": self.sid,
+            "tnsAlias": self.tns_alias,
+        }
+        named = [field for field, value in given.items() if value is not None]
+        if self.engine is Engine.ORACLE:
+            if len(named) != 1 or named == ["database"]:
+                raise ValueError("needs exactly one of serviceName, sid and tnsAlias")
+        elif named not in (["database"], []):
+            wrong = ", ".join(field for field in named if field != "database")
+            raise ValueError(f"{wrong}: only for engine Oracle, use database")
+        elif not named and self.engine is Engine.POSTGRESQL:
+            raise ValueError("database is required")
+        return self
+
+    @property
+    def resolved_port(self) -> int:
+        return self.port or _PORTS[self.engine]
+
+    @property
+    def resolved_database(self) -> str:
+        if self.engine is Engine.YUGABYTEDB:
+            return self.database or "yugabyte"
+        return self.database or self.service_name or self.sid or self.tns_alias or ""
+
+
+class Tables(Part):
+    """Which tables move. Immutable once replication began."""
+
+    include: list[str] = Field(default_factory=list, max_length=1000)
+    """Patterns `schema.table` with `*` and `?`; none: all tables of the source's schema."""
+    exclude: list[str] = Field(default_factory=list, max_length=1000)
+    """Patterns of tables that stay out although they are included."""
+
+
+class SchemaMode(StrEnum):
+    MIGRATE = "Migrate"
+    EXISTING = "Existing"
+
+
+class SchemaOptions(Part):
+    mode: SchemaMode = SchemaMode.MIGRATE
+    """Migrate: the schema is exported and imported. Existing: the target has it already."""
+    overrides: ObjectRef | None = None
+    """ConfigMap with SQL that replaces exported objects."""
+    accepted_issues: list[str] = Field(default_factory=list, max_length=1000)
+    """Reasons of findings that were looked at and don't block."""
+    defer_indexes: bool = True
+    """Make secondary indexes and constraints after the load, which is faster."""
+
+
+class Snapshot(Part):
+    parallelism: int = Field(default=2, ge=1, le=64)
+    """Tables' chunks copied, and indexes built, at once."""
+    chunk_rows: int = Field(default=200_000, ge=100, le=100_000_000)
+    """Rows, as estimated, in one chunk."""
+
+
+class Stream(Part):
+    lanes: int = Field(default=2, ge=1, le=64)
+    """Parallel appliers; with 1, readers of the receiving side see only states that the other side had."""
+
+
+class Volume(Part):
+    size: Quantity = "10Gi"
+    """Size of the journal's volume; capture stops at 80 % of it, before it is full."""
+    storage_class_name: str | None = Field(default=None, max_length=253)
+    """Storage class; none: the cluster's default."""
+
+
+class ObjectStore(Part):
+    url: str = Field(min_length=1, max_length=1024)
+    """Bucket and prefix, such as s3://bucket/prefix."""
+    credentials_secret_ref: ObjectRef | None = None
+    """Secret with the store's keys."""
+
+
+class Retention(StrEnum):
+    DELETE = "Delete"
+    ARCHIVE = "Archive"
+
+
+class Journal(Part):
+    volume: Volume = Field(default_factory=Volume)
+    """Where changes are kept between capture and apply."""
+    object_store: ObjectStore | None = None
+    """Keep the journal in an object store instead."""
+    retention: Retention = Retention.DELETE
+    """What becomes of segments that were applied."""
+
+
+class VerifyMode(StrEnum):
+    REQUIRED = "Required"
+    OFF = "Off"
+
+
+class Window(Part):
+    """When a switch may start; one that has begun is not stopped by it."""
+
+    not_before: datetime | None = None
+    """First moment, with a time zone."""
+    not_after: datetime | None = None
+    """Last moment, with a time zone."""
+
+    @model_validator(mode="after")
+    def _zoned(self) -> Self:
+        for name, at in (("notBefore", self.not_before), ("notAfter", self.not_after)):
+            if at is not None and at.tzinfo is None:
+                raise ValueError(f"{name} needs a time zone, such as 2030-01-31T22:00:00Z")
+        return self
+
+
+class Cutover(Part):
+    fallback: bool = True
+    """Stream the target's changes back to the source from the cutover on."""
+    max_lag: Duration = Field(default="10s", validate_default=True)
+    """A switch starts only while the lag is at most this."""
+    verify: VerifyMode = VerifyMode.REQUIRED
+    """Compare all rows behind the fence; a difference aborts the switch."""
+    budget: Duration = Field(default="60s", validate_default=True)
+    """Longest time from the fence to the commit point; then the switch is aborted."""
+    writer_grace: Duration = Field(default="5s", validate_default=True)
+    """So long an open transaction may hold up the fence; then it is ended."""
+    window: Window | None = None
+    """When a switch may start; none: at any time."""
+    abort: bool = False
+    """Take a switch back that has not reached its commit point, and start none while this is set."""
+    rehearsal: bool = False
+    """Go up to the commit point, then abort on purpose."""
+
+
+class Fallback(Part):
+    rearm: bool = True
+    """At a Switchover, stream forward again from the moment the source opens, so that Cutover may be asked again."""
+
+
+class Completion(Part):
+    losing_side: LosingSide = LosingSide.FENCED
+    """Whether Complete leaves the passive side fenced."""
+
+
+class Verification(Part):
+    request: int = Field(default=0, ge=0)
+    """Raise it to have all rows compared once more while streaming."""
+
+
+class DeletionPolicy(StrEnum):
+    RETAIN = "Retain"
+    CLEANUP = "Cleanup"
+
+
+class Worker(Part):
+    """How workers run in a cluster; `bowline run` has no use for it."""
+
+    image: str = Field(default="", max_length=512)
+    """Image of the workers; empty: the operator's own."""
+    resources: dict[str, Any] = Field(default_factory=dict)
+    """Requests and limits, as in a container."""
+    node_selector: dict[str, str] = Field(default_factory=dict)
+    """Labels of the nodes to run on."""
+    tolerations: list[dict[str, Any]] = Field(default_factory=list, max_length=100)
+    """Taints that are tolerated, as in a pod."""
+    affinity: dict[str, Any] = Field(default_factory=dict)
+    """Affinity, as in a pod."""
+
+
+class Spec(Part):
+    phase: Request = Request.REPLICATE
+    """The goal: Assess, Schema, Replicate, Cutover, Switchover or Complete."""
+    source: Database
+    """Where the data is. Immutable once replication began."""
+    target: Database
+    """Where the data goes. Immutable once replication began."""
+    tables: Tables = Field(default_factory=Tables)
+    """Which tables move. Immutable once replication began."""
+    schema_: SchemaOptions = Field(default_factory=SchemaOptions, alias="schema")
+    """How the target gets its tables."""
+    snapshot: Snapshot = Field(default_factory=Snapshot)
+    """The first copy of all rows."""
+    stream: Stream = Field(default_factory=Stream)
+    """The changes after it."""
+    journal: Journal = Field(default_factory=Journal)
+    """The durable log of changes between capture and apply."""
+    cutover: Cutover = Field(default_factory=Cutover)
+    """How the primary is switched."""
+    fallback: Fallback = Field(default_factory=Fallback)
+    """What happens after a switch back."""
+    completion: Completion = Field(default_factory=Completion)
+    """What Complete leaves."""
+    verification: Verification = Field(default_factory=Verification)
+    """Comparisons while streaming."""
+    suspend: bool = False
+    """Stop all workers; a switch that is under way is ended first. Logs pile up at the primary meanwhile."""
+    deletion_policy: DeletionPolicy = DeletionPolicy.RETAIN
+    """What deleting the resource does: leave everything in the databases, or clean up."""
+    worker: Worker = Field(default_factory=Worker)
+    """Where and with what workers run in a cluster."""
+
+
+class Metadata(BaseModel):
+    """The part of an object's metadata that Bowline reads; everything else is kept as it is."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="allow",
+    )
+
+    name: str = Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?$")
+    namespace: str = "default"
+    generation: int = 1
+
+
+class DatabaseMigration(Part):
+    api_version: Literal["bowline.dev/v1alpha1"]
+    kind: Literal["DatabaseMigration"]
+    metadata: Metadata
+    spec: Spec
+    status: Status = Field(default_factory=Status)
+
+    @property
+    def key(self) -> str:
+        """The name that all bookkeeping rows of the migration carry."""
+        return f"{self.metadata.namespace}.{self.metadata.name}"
+
+
+def unsupported(spec: Spec) -> list[str]:
+    """Name what the spec asks for and this version can't do yet; doing less in silence would be worse."""
+    asked = {
+        "spec.source.engine: Oracle": spec.source.engine is Engine.ORACLE,
+        "spec.target.engine: Oracle": spec.target.engine is Engine.ORACLE,
+        "spec.schema.overrides": spec.schema_.overrides is not None,
+        "spec.schema.deferIndexes: false": not spec.schema_.defer_indexes,
+        "spec.schema.acceptedIssues": bool(spec.schema_.accepted_issues),
+        "spec.journal.objectStore": spec.journal.object_store is not None,
+        "spec.journal.retention: Archive": spec.journal.retention is Retention.ARCHIVE,
+        "spec.cutover.rehearsal": spec.cutover.rehearsal,
+    }
+    return [name for name, is_asked in asked.items() if is_asked]

@@ -1,0 +1,110 @@
+"""Copy the figures of the workers' reports into the status. An ended stream keeps its last ones."""
+
+from __future__ import annotations
+
+from bowline_operator.jobs import family
+from bowline_operator.observed import Observed
+from bowline_operator.status import (
+    Direction,
+    JobState,
+    Primary,
+    Status,
+    StreamRef,
+    StreamStatus,
+    VerificationStatus,
+)
+from bowline_worker.contract import Report, Role, Severity, StreamReport
+
+#: Streams that are remembered: five rounds there and back.
+REMEMBERED_STREAMS = 12
+REMEMBERED_FINDINGS = 100
+_WEIGHT = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}
+
+
+def copy_figures(seen: Observed, status: Status) -> None:
+    """Take the newest figures over, whatever their age: each says when it was measured."""
+    for entry in status.jobs:
+        report = seen.last_word(entry.family) or seen.live_report(entry.family)
+        if report is None:
+            continue
+        if report.stream is not None and entry.role in (Role.CAPTURE, Role.APPLY):
+            _stream(status, report, report.stream)
+        copies = report.snapshot is not None and bool(report.snapshot.tables)
+        if copies and entry.role in (Role.SNAPSHOT, Role.CAPTURE):
+            status.snapshot = report.snapshot
+        if entry.role is Role.ASSESS:
+            _findings(seen, status, entry.family, entry.state)
+        if entry.role is Role.CLEANUP and report.left_behind:
+            status.left_behind = report.left_behind
+        if entry.role is Role.VERIFY:
+            _verification(status, entry.family, entry.state, report)
+    active = status.active_stream
+    for stream in status.streams:
+        stream.active = active is not None and (stream.origin, stream.number) == (
+            active.origin,
+            active.number,
+        )
+
+
+def _findings(seen: Observed, status: Status, of_family: str, state: JobState) -> None:
+    # A last word is short: where its findings were cut away, the live report before it has them.
+    for report in (seen.last_word(of_family), seen.live_report(of_family)):
+        if report is not None and report.findings:
+            ranked = sorted(report.findings, key=lambda each: _WEIGHT[each.severity])
+            status.findings = ranked[:REMEMBERED_FINDINGS]
+            return
+    if state is JobState.SUCCEEDED:
+        status.findings = []
+
+
+def _stream(status: Status, report: Report, said: StreamReport) -> None:
+    origin = Primary.of(said.origin)
+    found = next((s for s in status.streams if (s.origin, s.number) == (origin, said.number)), None)
+    if found is None:
+        forward = origin is Primary.SOURCE
+        found = StreamStatus(
+            origin=origin,
+            number=said.number,
+            direction=Direction.FORWARD if forward else Direction.REVERSE,
+        )
+        status.streams = [*status.streams, found][-REMEMBERED_STREAMS:]
+    found.epoch = said.epoch
+    if report.role is Role.CAPTURE:
+        found.exported, found.exported_block = said.exported, said.block
+        found.journal_bytes, found.retained_bytes = said.journal_bytes, said.retained_bytes
+        found.at_risk, found.exported_at = said.at_risk, report.observed_at
+    else:
+        found.imported, found.imported_block = said.imported, said.block
+        found.remaining, found.eta_seconds, found.lag = said.remaining, said.eta_seconds, said.lag
+        found.lanes, found.marker, found.canary = said.lanes, said.marker, said.canary
+        found.imported_at = report.observed_at
+
+
+def _verification(status: Status, of_family: str, state: JobState, report: Report) -> None:
+    if state is not JobState.SUCCEEDED or report.verify is None or report.verify.equal is None:
+        return
+    request = int(of_family.rpartition("-")[2])
+    if status.verification is not None and status.verification.request >= request:
+        return
+    status.verification = VerificationStatus(
+        equal=report.verify.equal,
+        behind_fence=False,
+        request=request,
+        epoch=status.epoch,
+        tables=report.verify.tables,
+        at=report.observed_at,
+    )
+
+
+def stream_status(status: Status, stream: StreamRef) -> StreamStatus | None:
+    return next(
+        (s for s in status.streams if (s.origin, s.number) == (stream.origin, stream.number)), None
+    )
+
+
+def stream_families(stream: StreamRef) -> tuple[str, str]:
+    """Families of a stream's capture and apply."""
+    return (
+        family(Role.CAPTURE, origin=stream.origin.side, number=stream.number),
+        family(Role.APPLY, origin=stream.origin.side, number=stream.number),
+    )

@@ -1,0 +1,246 @@
+"""Tries of Jobs: what became of them, which to start or stop now, and when to stop trying.
+
+At most one Job of a family (a role, per stream or attempt) is alive: a new try waits until every older one is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import Enum, auto
+
+from bowline_operator.jobs import STREAM_ROLES, JobSpec, family, job_name, settings_digest
+from bowline_operator.observed import Action, Event, Observed, StartJob, StopJob
+from bowline_operator.status import JobState, JobStatus, Mode, Stage, Status
+from bowline_worker.contract import Exit, Role, Side, Verdict
+
+FIRST_DELAY = timedelta(seconds=1)
+LONGEST_DELAY = timedelta(seconds=30)
+#: Behind a fence nobody can write: a role of the switch is tried again at once.
+SWITCH_DELAY = timedelta(seconds=1)
+#: A run of this length was healthy: what failed before it counts no more.
+HEALTHY = timedelta(minutes=2)
+#: An apply may notice only with its next block that an attempt, aborted meanwhile, has retired it.
+NOTICED_WITHIN = timedelta(seconds=60)
+
+#: An attempt that aborts itself ends its way back first, and says so next.
+ABORT_SEEN_WITHIN = timedelta(seconds=5)
+
+PERMANENT = frozenset({Exit.BAD_CONFIG, Exit.UNSUPPORTED, Exit.NOT_PERMITTED, Exit.UNSAFE})
+#: What new credentials may mend.
+CREDENTIAL_ERRORS = frozenset({Exit.BAD_CONFIG, Exit.NOT_PERMITTED})
+RETIRED_REASONS = frozenset({"FencedOut", "Retired"})
+
+#: How many families are remembered; those of old attempts go first.
+REMEMBERED = 40
+
+
+class Restart(Enum):
+    """What a permanent exit of a role means, where it is not what it always is: the end."""
+
+    NORMAL = auto()
+    AT_ONCE = auto()  #: a role of the switch
+    ALWAYS = auto()  #: what it stands on may not be there yet
+    LATER = auto()  #: it may be the doing of an abort that is not seen yet: wait a moment
+    UNLESS_REFUSED = auto()  #: the switch under way ends it on purpose: no harm, no new try
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Want:
+    """A role that shall run now."""
+
+    role: Role
+    origin: Side = Side.SOURCE
+    number: int = 0  #: of the stream, the attempt or the request
+    epoch: int = 1
+    loser: Side = Side.SOURCE
+    fallback: bool = True
+    primary: Side = Side.SOURCE
+    restart: Restart = Restart.NORMAL
+
+    @property
+    def family(self) -> str:
+        return family(self.role, origin=self.origin, number=self.number)
+
+
+@dataclass(slots=True)
+class Staffing:
+    """What follows from the wants."""
+
+    actions: list[Action] = field(default_factory=list)
+    blocked: list[JobStatus] = field(default_factory=list)  #: ended for good: a human must act
+    waits: list[timedelta] = field(default_factory=list)  #: until a next try is due
+    retrying: list[JobStatus] = field(default_factory=list)
+
+
+def absorb(seen: Observed, status: Status) -> list[Event]:
+    """Take over into the status what became of the newest tries."""
+    events = []
+    for entry in status.jobs:
+        job = seen.jobs.get(entry.name)
+        if job is None or job.state is JobState.RUNNING or entry.state is not JobState.RUNNING:
+            continue
+        entry.state, entry.exit_code = job.state, job.exit_code
+        entry.finished_at = job.finished_at or seen.now
+        said = job.report if job.report is not None and job.report.job_uid == job.uid else None
+        failure = said.failure if said is not None else None
+        if failure is not None:
+            entry.reason, entry.message, entry.hint = failure.reason, failure.message, failure.hint
+        elif said is not None:
+            entry.message = said.message
+        if job.state is JobState.FAILED and failure is None:
+            entry.reason = "Died"
+            entry.message = f"ended with {_ending(job.exit_code)} and without a last word"
+        if job.state is JobState.FAILED or entry.role in STREAM_ROLES:
+            ran = entry.finished_at - (entry.started_at or entry.finished_at)
+            if entry.reason != "Stopped":
+                entry.failures = 1 if ran >= HEALTHY else entry.failures + 1
+        if is_permanent(entry):
+            events.append(Event(True, "JobFailed", f"{entry.name}: {entry.message}"))
+    return events
+
+
+def _ending(code: int | None) -> str:
+    if code is None:
+        return "no exit code"
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def is_permanent(entry: JobStatus) -> bool:
+    return entry.state is JobState.FAILED and entry.exit_code in PERMANENT
+
+
+def staff(seen: Observed, status: Status, wants: Mapping[str, Want]) -> Staffing:
+    """Stop what is not wanted, start what is missing, and remember each new try in the status."""
+    result = Staffing()
+    stopping = set()
+    for job in seen.jobs.values():
+        if job.state is JobState.RUNNING and _is_superfluous(seen, status, wants, job.name):
+            result.actions.append(StopJob(job.name, _grace(job.role)))
+            stopping.add(job.family)
+    for name, want in wants.items():
+        if name not in stopping:
+            result.actions += _start(seen, status, want, result)
+    _forget(status, wants)
+    return result
+
+
+def _grace(role: Role) -> timedelta:
+    # A role of the switch is stopped only to take the switch back, and that has ten seconds in all.
+    return timedelta(seconds=3) if role in (Role.CUTOVER, Role.ABORT) else timedelta(seconds=30)
+
+
+def _is_superfluous(
+    seen: Observed, status: Status, wants: Mapping[str, Want], job_name: str
+) -> bool:
+    job = seen.jobs[job_name]
+    entry = status.job(job.family)
+    if job.family not in wants or entry is None or entry.name != job.name:
+        return True
+    # Nothing is replaced behind a fence, nor the holder of the snapshot while it is copied.
+    settled = status.cutover.mode is Mode.IDLE
+    holds = job.role is Role.CAPTURE and not status.has(Stage.SNAPSHOT_COMPLETE)
+    outdated = job.digest not in ("", settings_digest(job.role, seen.spec))
+    return outdated and settled and not holds
+
+
+def _start(seen: Observed, status: Status, want: Want, result: Staffing) -> Iterator[Action]:
+    entry = status.job(want.family)
+    if entry is None:
+        # A Job that the status does not know is of an earlier life: its name is not used again,
+        # and what it found then is no evidence now.
+        known = [job.try_ for job in seen.jobs.values() if job.family == want.family]
+        yield _new_try(seen, status, want, max(known, default=0) + 1, failures=0)
+        return
+    if entry.state is JobState.RUNNING:
+        if entry.name not in seen.jobs:  # intended and not created, or deleted by somebody
+            yield StartJob(_job_spec(seen, want, entry.try_))
+        return
+    if is_permanent(entry) and want.restart is Restart.UNLESS_REFUSED:
+        return
+    refused = is_permanent(entry) and want.restart is not Restart.ALWAYS
+    if refused and not may_try_again(seen, status, entry):
+        ended = entry.finished_at or seen.now
+        if want.restart is not Restart.LATER or seen.now - ended > ABORT_SEEN_WITHIN:
+            result.blocked.append(entry)
+        return
+    failures = 0 if refused else entry.failures
+    if entry.state is JobState.SUCCEEDED:  # its goal is reached, and yet it is needed
+        failures = max(failures, 1)
+    due = (entry.finished_at or seen.now) + _delay(failures, want.restart)
+    if due > seen.now:
+        result.waits.append(due - seen.now)
+        result.retrying.append(entry)
+        return
+    yield _new_try(seen, status, want, entry.try_ + 1, failures=failures)
+
+
+def may_try_again(seen: Observed, status: Status, entry: JobStatus) -> bool:
+    """Tell whether something has changed since a role ended for good: the spec, the credentials, or an attempt."""
+    if entry.generation != seen.generation:
+        return True
+    if entry.exit_code in CREDENTIAL_ERRORS and entry.credentials != seen.credentials:
+        return True
+    last = status.cutover.last_attempt
+    if last is None or last.verdict is not Verdict.ABORTED or entry.role not in STREAM_ROLES:
+        return False
+    # Retire ends the apply of the outgoing stream on purpose; after an abort that is undone.
+    began, ended = entry.started_at or seen.now, entry.finished_at or seen.now
+    noticed = entry.reason in RETIRED_REASONS or ended <= last.ended_at + NOTICED_WITHIN
+    return entry.exit_code == Exit.UNSAFE and began <= last.ended_at and noticed
+
+
+def _delay(failures: int, restart: Restart) -> timedelta:
+    if failures == 0:
+        return timedelta(0)
+    if restart is Restart.AT_ONCE:
+        return SWITCH_DELAY
+    return min(FIRST_DELAY * (1 << min(failures - 1, 10)), LONGEST_DELAY)
+
+
+def _new_try(seen: Observed, status: Status, want: Want, try_: int, *, failures: int) -> StartJob:
+    job = _job_spec(seen, want, try_)
+    status.jobs = [each for each in status.jobs if each.family != want.family]
+    status.jobs.append(
+        JobStatus(
+            name=job.name,
+            family=job.family,
+            role=job.role,
+            try_=try_,
+            started_at=seen.now,
+            failures=failures,
+            generation=seen.generation,
+            credentials=seen.credentials,
+        )
+    )
+    return StartJob(job)
+
+
+def _job_spec(seen: Observed, want: Want, try_: int) -> JobSpec:
+    is_stream = want.role in STREAM_ROLES
+    return JobSpec(
+        name=job_name(seen.name, want.family, try_),
+        family=want.family,
+        role=want.role,
+        try_=try_,
+        origin=want.origin,
+        number=want.number if is_stream else 0,
+        epoch=want.epoch,
+        attempt=0 if is_stream else want.number,
+        loser=want.loser,
+        fallback=want.fallback,
+        primary=want.primary,
+        digest=settings_digest(want.role, seen.spec),
+    )
+
+
+def _forget(status: Status, wants: Mapping[str, Want]) -> None:
+    """Drop the oldest tries of attempts that are long over; their names can't come again, their numbers are used."""
+    surplus = len(status.jobs) - REMEMBERED
+    for entry in [*status.jobs]:
+        numbered = entry.role in STREAM_ROLES | {Role.CUTOVER, Role.ABORT, Role.VERIFY}
+        ended = entry.state is not JobState.RUNNING
+        if surplus > 0 and numbered and ended and entry.family not in wants:
+            status.jobs.remove(entry)
+            surplus -= 1
