@@ -176,9 +176,12 @@ $body$;
 
 create function swap_coupons(one integer, other integer) returns void language plpgsql as $body$
 declare
-    code_of_one text := (select code from public.coupons where id = one);
-    code_of_other text := (select code from public.coupons where id = other);
+    code_of_one text;
+    code_of_other text;
 begin
+    perform from public.coupons where id in (one, other) order by id for update;
+    select code into code_of_one from public.coupons where id = one;
+    select code into code_of_other from public.coupons where id = other;
     update public.coupons set code = '(swapped)' || one where id = one;
     update public.coupons set code = code_of_one where id = other;
     update public.coupons set code = code_of_other where id = one;
