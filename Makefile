@@ -1,0 +1,35 @@
+# What there is to run. Everything lives in .venv; nothing is installed elsewhere.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+READY := $(VENV)/.ready
+
+.PHONY: help setup demo test lint conformance clean
+
+help: ## Show what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(READY) ## Make .venv, with uv and the versions of requirements.lock in it
+
+$(READY): requirements.lock pyproject.toml .ci/setup
+	@PYTHON=$(PYTHON) .ci/setup $(VENV)
+	@touch $@
+
+demo: $(READY) ## The whole road on two servers of its own; KEEP=1 leaves them running
+	@KEEP=$(KEEP) $(RUN) -m demo
+
+test: lint ## All checks and all tests
+	$(RUN) -m pytest
+
+lint: $(READY) ## Formatting, rules, types, and the direction of imports
+	$(RUN) -m ruff format --check
+	$(RUN) -m ruff check
+	$(RUN) -m mypy
+	$(VENV)/bin/lint-imports
+
+conformance: $(READY) ## The endpoints' suite: ENDPOINT=memory or ENDPOINT=postgresql; none: all
+	ENDPOINT=$(ENDPOINT) $(RUN) -m pytest tests/endpoints
+
+clean: ## Remove .venv and caches
+	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
