@@ -16,6 +16,8 @@ LAG_WINDOW_SECONDS = 60.0
 LAG_SAMPLES = 50
 #: Heartbeats come every second: this long without anything, what was measured last is not true any more.
 LAG_STALE_SECONDS = 3.0
+#: A backlog that shrinks by less than this share of what is applied has no end worth telling.
+GAIN_SHARE = 0.05
 
 
 class Figures:
@@ -72,7 +74,7 @@ class Figures:
         if remaining <= rate:
             return round(remaining / rate, 1)  # what is under way, no backlog
         gain = rate - self._grown.per_second(180)
-        return round(remaining / gain, 1) if gain > 0 else None
+        return round(remaining / gain, 1) if gain > rate * GAIN_SHARE else None
 
     def lag(self) -> Lag:
         now = self._clock()
