@@ -130,8 +130,8 @@ def _ready(  # noqa: PLR0911 (a staircase: the first reason counts)
     if status.phase is Phase.COMPLETED:
         return claim(Truth.TRUE, "Completed", f"the {status.primary.side} is primary, and alone")
     if status.cutover.mode is not Mode.IDLE:
-        step = f" at {status.cutover.step}" if status.cutover.step else ""
-        return claim(Truth.FALSE, "Switching", f"attempt {status.cutover.attempt} is{step}")
+        step = f"is at {status.cutover.step}" if status.cutover.step else "begins"
+        return claim(Truth.FALSE, "Switching", f"attempt {status.cutover.attempt} {step}")
     if seen.spec.suspend:
         return claim(Truth.FALSE, "Paused", "spec.suspend is true")
     if how.answer.waits:
@@ -338,3 +338,31 @@ def _paused(seen: Observed, status: Status) -> Claim:
         reason="Suspended",
         message=f"no job runs; the {side} keeps its log meanwhile, and its disk may fill",
     )
+
+
+#: What can be known only from workers that report now.
+_LIVE = frozenset(
+    {
+        ConditionType.READY,
+        ConditionType.RECONCILING,
+        ConditionType.CAUGHT_UP,
+        ConditionType.CUTOVER_READY,
+        ConditionType.FALLBACK_READY,
+        ConditionType.SOURCE_AT_RISK,
+    }
+)
+
+
+def aged(status: Status, message: str) -> Status:
+    """Return the status as it must be shown when nobody keeps it up to date: stale is not fresh."""
+    if status.phase is Phase.COMPLETED:
+        return status
+    status = status.model_copy(deep=True)
+    for condition in status.conditions:
+        if condition.type in _LIVE:
+            condition.status, condition.reason = Truth.UNKNOWN, "NoRunner"
+            condition.message = message
+    for job in status.jobs:
+        if job.state is JobState.RUNNING:
+            job.state = JobState.UNKNOWN
+    return status

@@ -9,7 +9,7 @@ from bowline_operator.api import Window
 from bowline_operator.durations import format_duration
 from bowline_operator.jobs import family
 from bowline_operator.observed import Observed
-from bowline_operator.status import Mode, Stage, Status, StreamRef
+from bowline_operator.status import Mode, Phase, Stage, Status, StreamRef
 from bowline_worker.contract import Report, Role, StreamReport, Verdict
 
 #: So few changes are applied within a moment whatever the rate; beyond them the rate is asked.
@@ -77,6 +77,8 @@ def _few(applied: StreamReport) -> float:
 
 def blockers(seen: Observed, status: Status) -> list[Blocker]:
     """List everything that keeps the primary from being switched now."""
+    if status.phase in (Phase.COMPLETING, Phase.COMPLETED):
+        return [Blocker("Completed", f"the migration is {status.phase}", human=True)]
     if not status.has(Stage.SNAPSHOT_COMPLETE):
         return [Blocker("SnapshotIncomplete", f"the migration is {status.phase}")]
     stream = status.active_stream

@@ -28,6 +28,7 @@ class Job:
     state: JobState
     digest: str = ""
     exit_code: int | None = None
+    note: str = ""  #: what the shell knows of its end
     report: Report | None = None  #: its termination message
     started_at: datetime | None = None
     finished_at: datetime | None = None

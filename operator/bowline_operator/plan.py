@@ -126,6 +126,7 @@ def _take_steps(seen: Observed, status: Status, stall: _Stall) -> None:
     cleanup = status.job(family(Role.CLEANUP))
     if cleanup is not None and cleanup.state is JobState.SUCCEEDED:
         status.phase = Phase.COMPLETED
+        status.active_stream = None
 
 
 def _assessed(seen: Observed, status: Status, stall: _Stall) -> bool:

@@ -91,7 +91,7 @@ def absorb(seen: Observed, status: Status) -> list[Event]:
             entry.message = said.message
         if job.state is JobState.FAILED and failure is None:
             entry.reason = "Died"
-            entry.message = f"ended with {_ending(job.exit_code)} and without a last word"
+            entry.message = job.note or f"ended with {_ending(job.exit_code)} and no last word"
         if job.state is JobState.FAILED or entry.role in STREAM_ROLES:
             ran = entry.finished_at - (entry.started_at or entry.finished_at)
             if entry.reason != "Stopped":

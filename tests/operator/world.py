@@ -173,7 +173,9 @@ class World:
             **fields,
         )
 
-    def end(self, name: str, code: int, *, reason: str = "", message: str = "m", **fields: Any) -> None:
+    def end(
+        self, name: str, code: int, *, reason: str = "", message: str = "m", **fields: Any
+    ) -> None:
         job = self.jobs[name]
         if job.state is not JobState.RUNNING:
             return
@@ -209,9 +211,7 @@ class World:
             elif job.role is Role.CUTOVER:
                 self.switch_on(name, spec)
             elif job.role is Role.ABORT:
-                said = SwitchReport(
-                    attempt=spec.attempt, loser=spec.loser, verdict=Verdict.ABORTED
-                )
+                said = SwitchReport(attempt=spec.attempt, loser=spec.loser, verdict=Verdict.ABORTED)
                 self.end(name, 0, switch=said)
             elif job.role is Role.CLEANUP:
                 self.end(name, 0, left_behind=["the fence of the source"])
