@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -20,10 +19,10 @@ from servers import Pair
 
 
 @pytest.fixture
-def site(pair: Pair) -> Iterator[Site]:
+def site(pair: Pair) -> Site:
     site = pair.site(Side.SOURCE)
     books.install(site)
-    yield site
+    return site
 
 
 def lane(number: int, **change: object) -> LaneRow:
@@ -108,11 +107,15 @@ def test_a_switch_row_is_read_back_as_it_was_put(site: Site) -> None:
 
 
 def test_an_exception_rolls_back_all_of_the_transaction(site: Site) -> None:
-    with pytest.raises(LookupError), books.transaction(site) as here:
-        here.put_switch(SwitchRow(attempt=1))
-        here.put_lanes(Side.SOURCE, [lane(0)])
-        here.signal(SignalKind.BARRIER, 1)
-        raise LookupError
+    def fail() -> None:
+        with books.transaction(site) as here:
+            here.put_switch(SwitchRow(attempt=1))
+            here.put_lanes(Side.SOURCE, [lane(0)])
+            here.signal(SignalKind.BARRIER, 1)
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        fail()
 
     with books.transaction(site) as here:
         assert here.switch() == SwitchRow()

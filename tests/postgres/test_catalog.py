@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from bowline_worker.contract import BadConfig, Side
@@ -25,7 +27,7 @@ def found(site: Site) -> dict[str, Table]:
     return {str(table.name): table for table in catalog.tables(site)}
 
 
-def source(pair: Pair, *statements: str, **change: object) -> Site:
+def source(pair: Pair, *statements: str, **change: Any) -> Site:
     pair.source.run(*statements)
     return pair.site(Side.SOURCE, **change)
 
