@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -104,6 +105,30 @@ def test_both_lanes_work_on_a_span(stream: Stream) -> None:
 
     assert all(row.events > 5 for row in stream.rows())
     assert stream.pair.target.value("select count(distinct tx) from bowline.audit") == 2
+
+
+def test_two_lanes_are_faster_than_one_where_rows_take_their_time(stream: Stream) -> None:
+    """A row of a distributed database costs milliseconds, in which another lane can work."""
+    stream.pair.target.run(
+        "create function bowline.slow() returns trigger language plpgsql as"
+        " $$ begin perform pg_sleep(0.003); return new; end $$",
+        "create trigger slow before insert or update on public.item"
+        " for each row execute function bowline.slow()",
+        "alter table public.item enable always trigger slow",
+    )
+    seconds = {}
+    for lanes in (1, 2):
+        stream.apply(lanes=lanes, until=lambda count=lanes: len(stream.rows()) == count)
+        stream.write(
+            "insert into public.item select n, 'n' from"
+            f" generate_series({lanes} * 1000, {lanes} * 1000 + 299) n"
+        )
+        began = time.monotonic()
+        stream.apply(lanes=lanes)
+        seconds[lanes] = time.monotonic() - began
+
+    assert stream.differences() == []
+    assert seconds[1] > seconds[2] * 1.3
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before it", "reply lost"])

@@ -87,6 +87,17 @@ class Outcome:
         self.commits += part.commits
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A span, ready for its lanes. Of a huge one nothing is known before it is applied."""
+
+    span: Span
+    before: Seen
+    after: Seen
+    split: list[Part]  #: one per lane
+    outcome: Outcome
+
+
 class Applier:
     """The lanes of one generation. Its caller reads spans, one after the other."""
 
@@ -123,8 +134,21 @@ class Applier:
         """The newest block that any lane has applied."""
         return max(row.block for row in self.rows)
 
-    def apply(self, span: Span) -> Outcome:
-        """Bring every lane that stands before the span to its end."""
+    def prepare(self, span: Span, seen: Seen | None = None) -> Prepared:
+        """Decode and split a span; `seen` is what the one before it has told, where that is not applied yet."""
+        seen = seen or Seen.of(min(self.rows, key=lambda row: row.block))
+        if span.is_huge:
+            return Prepared(span=span, before=seen, after=seen, split=[], outcome=Outcome())
+        part, after = self._sieve.sift(span.transactions(self._decoder), seen)
+        outcome = Outcome()
+        outcome.add(part)
+        return Prepared(
+            span=span, before=seen, after=after, split=self._split(part), outcome=outcome
+        )
+
+    def apply(self, prepared: Prepared, meanwhile: Callable[[], None] = lambda: None) -> Outcome:
+        """Bring every lane that stands before the span to its end; `meanwhile` runs beside them, in this thread."""
+        span = prepared.span
         blocks = {row.block for row in self.rows}
         if span.low not in blocks or not blocks <= {span.low, span.high}:
             raise Unsafe(
@@ -134,27 +158,18 @@ class Applier:
                 hint="the journal or the receiver was changed by hand or restored from a backup",
             )
         laggards = [row for row in self.rows if row.block == span.low]
-        seen = Seen.of(laggards[0])
         if span.is_huge:
-            return self._apply_huge(span, seen, laggards)
-        part, seen = self._sieve.sift(span.transactions(self._decoder), seen)
-        split = self._split(part)
-        outcome = Outcome()
-        outcome.add(part)
-        self._run(
-            [
-                self._pool.submit(
-                    self._lane,
-                    row,
-                    split[row.lane],
-                    _after(
-                        row, span, seen, len(split[row.lane].changes), split[row.lane].discarded
-                    ),
-                )
-                for row in laggards
-            ]
-        )
-        return outcome
+            return self._apply_huge(span, prepared.before, laggards)
+        work = []
+        for row in laggards:
+            part = prepared.split[row.lane]
+            after = _after(row, span, prepared.after, len(part.changes), part.discarded)
+            work.append(self._pool.submit(self._lane, row, part, after))
+        try:
+            meanwhile()
+        finally:
+            self._run(work)
+        return prepared.outcome
 
     def _split(self, part: Part) -> list[Part]:
         split = [Part() for _ in self.rows]
