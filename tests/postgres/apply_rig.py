@@ -173,6 +173,10 @@ class Stream:
         apply.run(context)
         return context.report.now()
 
+    def resize(self, lanes: int) -> None:
+        """Run the role until it has taken that many lanes."""
+        self.apply(lanes=lanes, until=lambda: len(self.rows()) == lanes)
+
     def differences(self) -> list[str]:
         """Tables whose rows differ between the sides, as text, compared without the product's help."""
         differ = []

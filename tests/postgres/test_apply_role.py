@@ -118,7 +118,7 @@ def test_two_lanes_are_faster_than_one_where_rows_take_their_time(stream: Stream
     )
     seconds = {}
     for lanes in (1, 2):
-        stream.apply(lanes=lanes, until=lambda count=lanes: len(stream.rows()) == count)
+        stream.resize(lanes)
         stream.write(
             "insert into public.item select n, 'n' from"
             f" generate_series({lanes} * 1000, {lanes} * 1000 + 299) n"
