@@ -91,8 +91,10 @@ class Pair:
         ):
             credentials = self.directory / f"{side}-credentials"
             credentials.mkdir(exist_ok=True)
-            (credentials / "username").write_text(user, encoding="utf-8")
-            (credentials / "password").write_text(password, encoding="utf-8")
+            for name, value in (("username", user), ("password", password)):
+                # Once: a worker may be reading them, as it would read a Secret's files.
+                if not (credentials / name).exists():
+                    (credentials / name).write_text(value, encoding="utf-8")
             connections.append(database.connection(credentials))
         work = self.directory / "work"
         work.mkdir(exist_ok=True)
