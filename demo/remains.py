@@ -12,12 +12,12 @@ from demo.servers import Server
 
 #: Things of Bowline's, by name or by nature, and replica identities that nobody asked for.
 REMAINS = """
-select 'slot ' || slot_name from pg_replication_slots
+select 'slot ' || slot_name from pg_replication_slots where database = current_database()
 union all select 'publication ' || pubname from pg_publication
 union all select 'schema ' || nspname from pg_namespace where nspname like '%bowline%'
-union all select 'trigger ' || tgname || ' on ' || tgrelid::regclass from pg_trigger where tgname like '%bowline%'
+union all select format('trigger %s on %s', tgname, tgrelid::regclass) from pg_trigger where tgname like '%bowline%'
 union all select 'function ' || proname from pg_proc where proname like '%bowline%'
-union all select 'replica identity ' || relreplident || ' of ' || oid::regclass from pg_class
+union all select format('replica identity %s of %s', relreplident, oid::regclass) from pg_class
     where relkind in ('r', 'p') and relnamespace = 'public'::regnamespace and relreplident <> 'd'
 order by 1"""
 USERS = "select rolname from pg_roles where rolname like '%bowline%' order by 1"
