@@ -314,7 +314,7 @@ class PostgresBooks:
 
 def install(site: Site) -> None:
     """Make the bookkeeping tables and this migration's switch row, in one transaction; change nothing that is there."""
-    with translated(site, "could not make the bookkeeping tables"), _open(site) as connection:
+    with translated(site, "could not make the bookkeeping tables"), durably(site) as connection:
         # IF NOT EXISTS alone fails where two sessions make the same table at once.
         connection.execute(LOCK)
         (taken,) = connection.execute(IS_TAKEN).fetchone() or (False,)
@@ -338,13 +338,13 @@ def install(site: Site) -> None:
 @contextmanager
 def transaction(site: Site) -> Iterator[PostgresBooks]:
     """Commit when the block ends, roll back on any exception. Nothing is tried twice."""
-    with translated(site), _open(site) as connection:
+    with translated(site), durably(site) as connection:
         yield PostgresBooks(site, connection)
 
 
 def made(site: Site) -> list[MadeObject]:
     """What this migration made here, oldest first; [] where nothing is installed."""
-    with translated(site, "could not read the bookkeeping"), _open(site) as connection:
+    with translated(site, "could not read the bookkeeping"), durably(site) as connection:
         return notes.read(connection, site)
 
 
@@ -356,7 +356,7 @@ def missing(site: Site) -> Unsafe:
     )
 
 
-def _open(site: Site) -> Db:
+def durably(site: Site) -> Db:
     """Open a connection whose `with` block is one durable transaction that writes."""
     connection = connect(site, autocommit=False)
     connection.isolation_level = IsolationLevel.READ_COMMITTED

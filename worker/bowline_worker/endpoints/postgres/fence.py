@@ -152,6 +152,11 @@ def make(site: Site, connection: Db, relations: Sequence[Relation]) -> None:
         _set_triggers(connection, relation.quoted, "enable always" if was_raised else "disable")
 
 
+def make_on(site: Site, relation: Relation, connection: Db) -> None:
+    """Make one table's triggers, as `make` does."""
+    make(site, connection, [relation])
+
+
 def missing(site: Site, connection: Db) -> list[Relation]:
     """The selected tables whose triggers `make` would make."""
     found = standing(connection)
@@ -161,6 +166,12 @@ def missing(site: Site, connection: Db) -> list[Relation]:
         for relation in _fenced(site, connection)
         if not (here := found.get(relation.oid)) or not here.is_whole or here.arguments != wanted
     ]
+
+
+def drop(site: Site, here: Standing, connection: Db) -> None:
+    """Drop one table's triggers; then their note."""
+    drop_triggers(connection, here)
+    made.forget(connection, site, "trigger", here.quoted)
 
 
 def drop_triggers(connection: Db, here: Standing) -> None:

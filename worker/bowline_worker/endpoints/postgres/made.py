@@ -38,6 +38,8 @@ def record(connection: Db, site: Site, thing: MadeObject) -> None:
 
 def forget(connection: Db, site: Site, kind: str, name: str) -> None:
     """Remove a note: not before the object is gone."""
+    if not is_installed(connection):
+        return
     connection.execute(
         b"delete from bowline.made where migration = %s and kind = %s and name = %s",
         (site.migration, kind, name),
