@@ -52,8 +52,8 @@ def write(database: Database, first: int) -> None:
             connection.execute("update public.item set note = 'seen' where id = %s", [at - 1000])
             connection.execute("insert into public.event values ('live', 'wild')")
             connection.execute("insert into public.part (item) values (%s)", [at])
-        connection.execute("delete from public.item where id = %s", [first - 2000])
-        connection.execute("update public.item set id = id + 500000 where id = %s", [first - 2001])
+        connection.execute("delete from public.item where id = %s", [1000 + first // 1000])
+        connection.execute("update public.item set id = id + 500000 where id = %s", [2000 + first // 1000])
         connection.execute(
             "update public.hit set day = '2024-06-01' where n = %s", [first % 97 + 1]
         )
@@ -107,4 +107,5 @@ def test_the_whole_road_and_back_and_forth_again(road: Road) -> None:
             )
             == 0
         )
-    write(source, 50_000)
+    write(target, 50_000)
+    source.run("insert into public.event values ('released', 'calm')")
