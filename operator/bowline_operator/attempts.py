@@ -26,8 +26,8 @@ from bowline_worker.contract import Report, Role, SwitchReport, Verdict
 
 #: The steps of the saga, in order; what comes from ArmReverse on needs the way back to run.
 STEPS = (
-    *("Gate", "ArmReverse", "Fence", "Barrier", "Drain", "Retire", "Verify", "Sequences"),
-    *("Restore", "Canary", "Arrival", "Commit", "Open", "Finish"),
+    *("Gate", "ArmReverse", "Probe", "Return", "CatchUp", "Fence", "Barrier", "Drain", "Retire"),
+    *("Verify", "Sequences", "Restore", "Canary", "Arrival", "Commit", "Open", "Finish"),
 )
 #: The cutover role aborts by its own clock; when it is stopped or keeps dying, this much later we do.
 OVERDUE = timedelta(seconds=15)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from bowline_operator.jobs import family
 from bowline_operator.observed import Observed
 from bowline_operator.status import (
     Direction,
     JobState,
+    JobStatus,
     Primary,
     Status,
-    StreamRef,
     StreamStatus,
     VerificationStatus,
 )
-from bowline_worker.contract import Report, Role, Severity, StreamReport
+from bowline_worker.contract import Exit, Report, Role, Severity, StreamReport
 
 #: Streams that are remembered: five rounds there and back.
 REMEMBERED_STREAMS = 12
@@ -37,7 +36,7 @@ def copy_figures(seen: Observed, status: Status) -> None:
         if entry.role is Role.CLEANUP and report.left_behind:
             status.left_behind = report.left_behind
         if entry.role is Role.VERIFY:
-            _verification(status, entry.family, entry.state, report)
+            _verification(status, entry, report)
     active = status.active_stream
     for stream in status.streams:
         stream.active = active is not None and (stream.origin, stream.number) == (
@@ -80,31 +79,18 @@ def _stream(status: Status, report: Report, said: StreamReport) -> None:
         found.imported_at = report.observed_at
 
 
-def _verification(status: Status, of_family: str, state: JobState, report: Report) -> None:
-    if state is not JobState.SUCCEEDED or report.verify is None or report.verify.equal is None:
+def _verification(status: Status, entry: JobStatus, report: Report) -> None:
+    """Note how a comparison ended; one that could not come to an end (75) says nothing."""
+    is_over = entry.state is JobState.SUCCEEDED or entry.exit_code == Exit.UNSAFE
+    if not is_over or report.verify is None or report.verify.equal is None:
         return
-    request = int(of_family.rpartition("-")[2])
+    request = int(entry.family.rpartition("-")[2])
     if status.verification is not None and status.verification.request >= request:
         return
     status.verification = VerificationStatus(
         equal=report.verify.equal,
-        behind_fence=False,
         request=request,
         epoch=status.epoch,
         tables=report.verify.tables,
         at=report.observed_at,
-    )
-
-
-def stream_status(status: Status, stream: StreamRef) -> StreamStatus | None:
-    return next(
-        (s for s in status.streams if (s.origin, s.number) == (stream.origin, stream.number)), None
-    )
-
-
-def stream_families(stream: StreamRef) -> tuple[str, str]:
-    """Families of a stream's capture and apply."""
-    return (
-        family(Role.CAPTURE, origin=stream.origin.side, number=stream.number),
-        family(Role.APPLY, origin=stream.origin.side, number=stream.number),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from bowline_operator.api import Window
+from bowline_operator.api import VerifyMode, Window
 from bowline_operator.durations import format_duration
 from bowline_operator.jobs import family
 from bowline_operator.observed import Observed
@@ -106,6 +106,18 @@ def blockers(seen: Observed, status: Status) -> list[Blocker]:
     captured = of_stream(stream_reports(seen, stream)[0], stream)
     if captured is not None and captured.at_risk:
         found.append(Blocker("SourceAtRisk", captured.at_risk))
+    verified = status.verification
+    is_required = seen.spec.cutover.verify is VerifyMode.REQUIRED
+    # A comparison behind a fence is made again by the next attempt; one that was asked for is believed.
+    is_current = verified is not None and verified.epoch == status.epoch
+    if is_required and verified and is_current and not (verified.equal or verified.behind_fence):
+        found.append(
+            Blocker(
+                "DifferenceFound",
+                "the last comparison found rows that differ; raise spec.verification.request to compare again",
+                human=True,
+            )
+        )
     return found
 
 

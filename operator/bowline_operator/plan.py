@@ -178,8 +178,11 @@ def _steer(seen: Observed, status: Status, reply: Answer) -> None:
         return
     if reply.goal is Request.COMPLETE and not seen.spec.suspend:
         status.phase = Phase.COMPLETING if status.phase is not Phase.COMPLETED else status.phase
-    elif asks_for_switch(reply.goal, status) and not (
-        unsupported(seen.spec) or gate.blockers(seen, status)
+    elif (
+        asks_for_switch(reply.goal, status)
+        and seen.status.cutover.mode
+        is Mode.IDLE  # the end of an attempt is seen by all before the next
+        and not (unsupported(seen.spec) or gate.blockers(seen, status))
     ):
         attempts.begin(seen, status)
 
