@@ -35,7 +35,7 @@ def signal(kind: SignalKind, attempt: int, migration: str = "a.b") -> tuple[Sign
 
 
 def sieve(copied: int | None = None) -> Sieve:
-    positions = {} if copied is None else {ITEM.name: Position(copied, "")}
+    positions = None if copied is None else {ITEM.name: Position(copied, "")}
     return Sieve(migration="a.b", number=3, shapes=SHAPES, positions=positions)
 
 
@@ -92,6 +92,13 @@ def test_what_the_snapshot_shows_is_not_applied_again() -> None:
 
     assert part.changes == rows[1:]
     assert [position.order for position in part.positions] == [2, 3]
+
+
+def test_a_table_that_the_snapshot_does_not_have_is_refused() -> None:
+    bare = Sieve(migration="a.b", number=0, shapes=SHAPES, positions={})
+
+    with pytest.raises(Unsupported, match="the snapshot does not have it"):
+        bare.sift([transaction(1, insert(b"1", None, None))], Seen(passed=True))
 
 
 def test_a_table_that_nobody_knows_is_refused_unless_it_is_discarded() -> None:

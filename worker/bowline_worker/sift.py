@@ -62,7 +62,7 @@ class Sieve:
     migration: str
     number: int
     shapes: Mapping[TableName, Shape]
-    positions: Mapping[TableName, Position]
+    positions: Mapping[TableName, Position] | None  #: None: this stream follows no snapshot
 
     def sift(self, transactions: Iterable[Transaction], seen: Seen) -> tuple[Part, Seen]:
         part = Part()
@@ -102,9 +102,16 @@ class Sieve:
                     reason="SchemaChanged",
                     hint="make the tables equal on both sides, then start the stream again",
                 )
-            copied = self.positions.get(change.table)
-            if copied is not None and position < copied:
-                continue  # the snapshot of this table shows it already
+            if self.positions is not None:
+                copied = self.positions.get(change.table)
+                if copied is None:
+                    raise Unsupported(
+                        f"table {change.table} changed at {position}, and the snapshot does not have it",
+                        reason="SchemaChanged",
+                        hint="tables can't be added to a migration that has begun",
+                    )
+                if position < copied:
+                    continue  # the snapshot of this table shows it already
             part.changes.append(change)
             part.positions.append(position)
 

@@ -215,7 +215,11 @@ class LaneSession(Protocol):
         ...
 
     def advance(self, origin: Side, row: LaneRow, *, since: int) -> None:
-        """Record `row` if this lane stands at block `since` in `row.generation`; else raise FencedOut."""
+        """Record `row` if this lane stands at block `since` in `row.generation`; else raise FencedOut.
+
+        Called first, so that an older generation stops before it meets rows that are not as it expects; a row that
+        stands still (`row.block == since`) is compared and locked.
+        """
         ...
 
     def commit(self) -> None: ...

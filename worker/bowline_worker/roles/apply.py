@@ -108,10 +108,10 @@ class Applying:
     def _start(self) -> Applier:
         stream, receiver = self._stream, self._receiver
         rows = takeover.look(stream, receiver, self._origin)
-        positions = {}
+        positions = None
         if self._follows_snapshot:
             self._require_snapshot()
-            positions = dict(receiver.snapshot_positions())
+            positions = receiver.snapshot_positions()
         tables = receiver.tables()
         for _ in range(takeover.lanes_now(rows, self._config.lanes)):
             self._sessions.append(receiver.lane(stream))
