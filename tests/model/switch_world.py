@@ -12,8 +12,8 @@ S6  Verified and FallbackReady are claimed only while true
 S7  from every state a settled one is reached without a further fault or request (S5: so Committed gets to open)
 S8  what was reported as aborted never commits
 
-Left out: contents of rows, snapshots, the probes before the fence (no decision rests on them but when to start), a
-database that loses what it committed, three copies of one role at once. A lane row's block is counted from the oldest
+Left out: contents of rows, snapshots, a database that loses what it committed, three copies of one role at once.
+The probes before the fence arrive at once. A lane row's block is counted from the oldest
 block that not all lanes have applied, and a generation is 1 (the running apply's), 0 (never ran) or -1 (ended).
 """
 
@@ -32,8 +32,10 @@ from bowline_worker.saga_acts import StepName
 BOTH = SOURCE, TARGET = 0, 1
 SIDES = (Side.SOURCE, Side.TARGET)
 KEYS = ("a", "b")
-Entries = tuple[tuple[str, int], ...]  # a3: the third write to key a; barrier2, marker2: of attempt 2
-NOT_EXPLORED = {StepName.PROBE, StepName.RETURN, StepName.CATCH_UP}
+Entries = tuple[
+    tuple[str, int], ...
+]  # a3: the third write to key a; barrier2, marker2: of attempt 2
+PROBED = {StepName.RETURN, StepName.CATCH_UP}
 NEXT, WAIT, EXIT = "next", "wait", "exits"
 
 
@@ -81,7 +83,9 @@ class World(NamedTuple):
     left: Limits
     acked: tuple[int, int] = (0, 0)
     begun: tuple[int, int] | None = None  # an open transaction that wrote to (side, key)
-    mode: str = "Idle"  # this and the next two are what the control plane knows, from the roles' reports
+    mode: str = (
+        "Idle"  # this and the next two are what the control plane knows, from the roles' reports
+    )
     attempt: int = 0
     loser: int = SOURCE  # when idle, the primary
     cutover: Role | None = None
@@ -160,8 +164,7 @@ class Game:
 
     def __init__(self, limits: Limits, decisions: Decisions | None = None) -> None:
         self.limits, self.decide = limits, decisions or Decisions()
-        wanted = [s for s in self.decide.steps if limits.fallback or not s.reverse]
-        self.saga = [s for s in wanted if s.name not in NOT_EXPLORED]
+        self.saga = [s for s in self.decide.steps if limits.fallback or not s.reverse]
         self.at = {s.name: i for i, s in enumerate(self.saga)}
         self.switches, self.lanes = Rows(), Rows()
         self.known: dict[Any, tuple[saga_acts.Act, tuple[Any, ...]]] = {}
@@ -332,7 +335,9 @@ class Game:
                 fallback=self.limits.fallback,
                 lane_count=self.limits.lanes,
                 switch=self.row(w, where),
-                lanes=self.lane_rows(w, origin),
+                lanes=probed(self.lane_rows(w, origin))
+                if name in PROBED
+                else self.lane_rows(w, origin),
                 slots=slots,
                 difference="rows" if differ and name is StepName.VERIFY else "",
             )
@@ -462,9 +467,7 @@ class Game:
             what = f"{'zombie ' * (place == 'zombie')}cutover {r.attempt}: out of time, aborts"
             yield what, self.go_on(after, place, r, EXIT, Verdict.ABORTED)
 
-    def go_on(
-        self, w: World, place: str, r: Role, then: str | int, verdict: Verdict
-    ) -> World:
+    def go_on(self, w: World, place: str, r: Role, then: str | int, verdict: Verdict) -> World:
         """Move the role on; how it exits is what the control plane learns, unless it is a zombie's."""
         at = then if isinstance(then, int) else r.step + 1
         last = r.kind == "abort" or at == len(self.saga)
@@ -539,13 +542,23 @@ class Game:
             return opened and not any(s.slot >= 0 for s in w.streams)
         out = w.streams[w.loser]
         one = w.streams[1 - w.loser].slot < 0
-        return opened and one and w.dbs[0].rows == w.dbs[1].rows and out.slot >= 0 and self.is_live(w, w.loser)
+        return (
+            opened
+            and one
+            and w.dbs[0].rows == w.dbs[1].rows
+            and out.slot >= 0
+            and self.is_live(w, w.loser)
+        )
 
 
 def normal(row: LaneRow) -> LaneRow:
     """Keep of a generation only whether it runs, never ran, or ended."""
     sign = (row.generation > 0) - (row.generation < 0)
     return row if row.generation == sign else replace(row, generation=sign)
+
+
+def probed(rows: tuple[LaneRow, ...]) -> tuple[LaneRow, ...]:
+    return tuple(replace(row, probe=99) for row in rows)
 
 
 def drop(w: World, d: int, gone: Callable[[int], bool]) -> World:

@@ -141,7 +141,14 @@ def returned(v: View) -> Act:
 
 
 def catch_up(v: View) -> Act:
-    """Winner, a read: the loser's probe has come through `out`, whose lanes are running."""
+    """Winner, a read: the loser's probe has come through `out`, whose lanes are running.
+
+    A restart behind Retire finds them ended by its own attempt: they had caught up.
+    """
+    if is_retired(v.lanes, v.attempt):
+        return Done()
+    if taken := _taken(v):
+        return taken
     if not is_live(v.lanes):
         return Wait("the apply to run")
     return _seen(v, None, [row.probe for row in v.lanes], "the apply to catch up")
@@ -171,7 +178,9 @@ def barrier(v: View) -> Act:
 
 def drain(v: View) -> Act:
     """Winner, a read: all lanes of `out` have applied barrier n."""
-    return _seen(v, None, [row.barrier for row in v.lanes], "the barrier to be applied")
+    return _taken(v) or _seen(
+        v, None, [row.barrier for row in v.lanes], "the barrier to be applied"
+    )
 
 
 def retire(v: View) -> Act:
@@ -180,10 +189,8 @@ def retire(v: View) -> Act:
     Refuses lanes that a newer attempt retired, and lanes of a stream numbered n or above (it is younger than n).
     """
     n, rows = v.attempt, v.lanes
-    if not rows or any(row.retired > n or row.number >= n for row in rows):
-        return _exit(
-            "LanesTaken", f"the lanes into the {v.winner} belong to a newer attempt than {n}"
-        )
+    if taken := _taken(v):
+        return taken
     if is_retired(rows, n):
         return Done()
     if any(row.retired == n for row in rows):
@@ -304,6 +311,13 @@ def _retired(v: View) -> Exit | None:
     if is_retired(v.lanes, v.attempt):
         return None
     return _exit("LanesRevived", f"the lanes into the {v.winner} are not retired by {v.attempt}")
+
+
+def _taken(v: View) -> Exit | None:
+    n = v.attempt
+    if v.lanes and not any(row.retired > n or row.number >= n for row in v.lanes):
+        return None
+    return _exit("LanesTaken", f"the lanes into the {v.winner} belong to a newer attempt than {n}")
 
 
 def _seen(v: View, number: int | None, seen: list[int], what: str) -> Done | Wait:
