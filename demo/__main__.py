@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -32,6 +33,7 @@ def main(scale: float, seconds: float, rate: float) -> None:
 
     KEEP=1 in the environment leaves both servers running and says how to reach them.
     """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # children are ended in order
     keep = os.environ.get("KEEP", "") not in ("", "0")
     console = Console()
     if not console.is_terminal:

@@ -156,11 +156,14 @@ def main() -> None:
     ]
     for thread in threads:
         thread.start()
-    while not shared.stop.wait(FIGURES_SECONDS):
-        print_figures(shared)
-    for thread in threads:
-        thread.join()
-    recorder.close()
+    try:
+        while not shared.stop.wait(FIGURES_SECONDS):
+            print_figures(shared)
+    finally:  # also when nobody reads the figures any more: whoever started us is gone
+        shared.stop.set()
+        for thread in threads:
+            thread.join()
+        recorder.close()
     print_figures(shared)
 
 
