@@ -43,7 +43,7 @@ class LaneRow:
 
     lane: int
     number: int  #: the stream's: the attempt that made its slot
-    generation: int  #: rises with every apply process; ended: kept below 0, nobody may apply; 0: never ran
+    generation: int  #: rises with every apply; below 0: ended, nobody may apply; 0: never ran
     block: int = 0  #: newest journal block that this lane has applied
     passed: bool = False  #: the stream's marker was seen: table rows before it are discarded
     retired: int = 0  #: newest attempt that ended a generation
