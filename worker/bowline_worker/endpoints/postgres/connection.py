@@ -41,6 +41,8 @@ SETTINGS = {
     "lock_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
     "client_min_messages": "warning",
+    # A policy that hides rows from us must be an error: they would be missing on the other side.
+    "row_security": "off",
 }
 CONNECT_TIMEOUT_SECONDS = 10
 
