@@ -15,7 +15,7 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from bowline_worker.contract import Report, Role, Side, SwitchReport
 from servers import Pair
@@ -36,13 +36,23 @@ def wait_until(what: str, claim: Callable[[], bool], seconds: float = WAIT_SECON
         time.sleep(0.02)
 
 
+class Process(Protocol):
+    """What of `subprocess.Popen` is used here."""
+
+    @property
+    def pid(self) -> int: ...
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def send_signal(self, sig: int) -> None: ...
+
+
 @dataclass
 class Worker:
     """One role's process."""
 
     name: str
     directory: Path
-    process: subprocess.Popen[bytes]
+    process: Process
 
     def report(self) -> Report | None:
         """What it serves now; its last words when it has ended; None before it listens."""
@@ -109,8 +119,16 @@ class Road:
         (directory / "config.json").write_text(
             given.model_dump_json(by_alias=True), encoding="utf-8"
         )
+        process = self.launch(role, directory, program, env or {})
+        worker = Worker(name, directory, process)
+        self.workers.append(worker)
+        return worker
+
+    def launch(
+        self, role: Role, directory: Path, program: tuple[str, ...], env: dict[str, str]
+    ) -> Process:
         with (directory / "log").open("wb") as log:
-            process = subprocess.Popen(
+            return subprocess.Popen(
                 [
                     *(program or (sys.executable, "-m", "bowline_worker")),
                     role,
@@ -119,11 +137,8 @@ class Road:
                 ],
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **(env or {})},
+                env={**os.environ, **env},
             )
-        worker = Worker(name, directory, process)
-        self.workers.append(worker)
-        return worker
 
     def run(self, role: Role, **config: Any) -> Report | None:
         return self.start(role, **config).wait()
