@@ -92,7 +92,7 @@ KINDS = (
         (
             LEDGER
             + """ update documents set title = 'Title ' || %(n)s, version = version + 1
-            where id = 1 + %(a)s %% 1000""",
+            where id = %(document)s""",
         ),
     ),
     Kind(  # no key, and twice the same row
@@ -126,7 +126,7 @@ KINDS = (
     Kind(  # two rows exchange unique values
         "swap",
         2,
-        (LEDGER + " select swap_coupons(1 + %(a)s %% 900, 1000 + %(a)s %% 900)",),
+        (LEDGER + " select swap_coupons(%(coupon)s, %(coupon)s + %(coupons)s)",),
     ),
     Kind(  # a row moves to another partition, and its items follow
         "move",
@@ -167,10 +167,17 @@ class Ranges:
 
     customers: int
     products: int
+    documents: int
+    coupons: int  #: half of them
 
     @classmethod
     def of(cls, scale: float) -> Ranges:
-        return cls(customers=int(80000 * scale), products=int(20000 * scale))
+        return cls(
+            customers=int(80000 * scale),
+            products=int(20000 * scale),
+            documents=int(1000 * scale),
+            coupons=int(1000 * scale),
+        )
 
 
 def choose(source: random.Random) -> Kind:
@@ -187,4 +194,7 @@ def parameters(
         "a": source.randrange(1, 10000),
         "customer": source.randint(1, ranges.customers),
         "product": source.randint(1, ranges.products),
+        "document": source.randint(1, ranges.documents),
+        "coupon": source.randint(1, ranges.coupons),
+        "coupons": ranges.coupons,
     }
