@@ -31,10 +31,8 @@ class MemoryCapture:
         with self._db.lock:
             sent, self._sent = self._sent, len(self._db.log)
             return [
-                base.Piece(
-                    payload=pickle.dumps([each]), position=each.position, changes=len(each.changes),
-                    committed_at=each.committed_at, relations=frozenset({1}),
-                )
+                base.Piece(payload=pickle.dumps([each]), position=each.position, changes=len(each.changes),
+                           committed_at=each.committed_at, relations=frozenset({1}))
                 for each in self._db.log[sent:]
             ]  # fmt: skip
 
@@ -142,6 +140,8 @@ class MemoryLedger:
     def finish(self) -> None:
         self._db.complete = True
 
+    def finish_post_data(self) -> None: ...
+
     def close(self) -> None: ...
 
 
@@ -158,10 +158,9 @@ class MemoryEndpoint:
 
     def found(self) -> FoundSide:
         row = self.db.switch or SwitchRow()
-        return FoundSide(
-            installed=self.db.switch is not None, attempt=row.attempt, verdict=row.verdict, opened=row.opened,
-            fenced=row.fenced, snapshot_complete=self.db.complete, slots=self.slots(),
-        )  # fmt: skip
+        return FoundSide(installed=self.db.switch is not None, attempt=row.attempt, verdict=row.verdict,
+                         opened=row.opened, fenced=row.fenced,
+            snapshot_complete=self.db.complete, slots=self.slots())  # fmt: skip
 
     def tables(self) -> tuple[Table, ...]:
         return tuple(sorted(self.db.tables.values(), key=lambda table: str(table.name)))

@@ -174,6 +174,8 @@ class MemoryView:
     def __init__(self, position: Position, rows: dict[TableName, Rows]) -> None:
         self.position, self._rows = position, rows
 
+    rows = 0
+
     def check(self) -> None: ...
     def close(self) -> None: ...
 
@@ -183,4 +185,6 @@ class MemoryView:
     def read(self, table: Table, chunk: str, *, binary: bool, rows: int = 2) -> Iterator[bytes]:
         held = sorted(self._rows[table.name].elements(), key=repr)
         last = max(int(text) for text in self.chunks(table, rows))
-        yield pickle.dumps(held[int(chunk) : None if int(chunk) == last else int(chunk) + rows])
+        taken = held[int(chunk) : None if int(chunk) == last else int(chunk) + rows]
+        self.rows = len(taken)
+        yield pickle.dumps(taken)

@@ -168,13 +168,10 @@ class Road:
             report = apply.report()
             if apply.process.poll() is not None:
                 raise Ended(f"{apply.name} ended:\n{apply.log()}")
-            flow = report.stream.imported if report and report.stream else None
-            return bool(
-                flow
-                and flow.last_at
-                and flow.last_at.timestamp() > began
-                and report.stream.remaining == 0
-            )  # type: ignore[union-attr]
+            stream = report.stream if report else None
+            if stream is None or stream.imported is None or stream.imported.last_at is None:
+                return False
+            return stream.imported.last_at.timestamp() > began and stream.remaining == 0
 
         wait_until(f"{apply.name} catches up", fresh)
 

@@ -53,7 +53,9 @@ def write(database: Database, first: int) -> None:
             connection.execute("insert into public.event values ('live', 'wild')")
             connection.execute("insert into public.part (item) values (%s)", [at])
         connection.execute("delete from public.item where id = %s", [1000 + first // 1000])
-        connection.execute("update public.item set id = id + 500000 where id = %s", [2000 + first // 1000])
+        connection.execute(
+            "update public.item set id = id + 500000 where id = %s", [2000 + first // 1000]
+        )
         connection.execute(
             "update public.hit set day = '2024-06-01' where n = %s", [first % 97 + 1]
         )

@@ -301,9 +301,11 @@ class Endpoint(Protocol):
     """One side of one migration."""
 
     side: Side
-    description: (
-        str  #: engine, version and place, as people read it; empty before the first connection
-    )
+
+    @property
+    def description(self) -> str:
+        """Engine and place, as people read it."""
+        ...
 
     def close(self) -> None: ...
 
