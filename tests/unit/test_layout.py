@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -38,3 +39,27 @@ def test_no_registry_host_is_written_down() -> None:
         for name in files
         if (ROOT / name).is_file() and any(h in (ROOT / name).read_bytes() for h in hosts)
     ] == []
+
+
+def test_the_operator_is_kept_from_all_of_the_worker_but_the_contract() -> None:
+    """A new module of the worker must be on the list that import-linter reads."""
+    folder = ROOT / "worker" / "bowline_worker"
+    modules = {
+        path.stem
+        for path in folder.iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    linter = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"][
+        "importlinter"
+    ]
+    (listed,) = [
+        each["forbidden_modules"]
+        for each in linter["contracts"]
+        if "but the contract" in each["name"]
+    ]
+
+    assert {name.rpartition(".")[2] for name in listed} == modules - {
+        "__init__",
+        "__main__",
+        "contract",
+    }
