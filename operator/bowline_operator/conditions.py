@@ -355,14 +355,18 @@ _LIVE = frozenset(
 
 def aged(status: Status, message: str) -> Status:
     """Return the status as it must be shown when nobody keeps it up to date: stale is not fresh."""
-    if status.phase is Phase.COMPLETED:
-        return status
-    status = status.model_copy(deep=True)
-    for condition in status.conditions:
-        if condition.type in _LIVE:
-            condition.status, condition.reason = Truth.UNKNOWN, "NoRunner"
-            condition.message = message
+    status = doubted(status, message)
     for job in status.jobs:
         if job.state is JobState.RUNNING:
             job.state = JobState.UNKNOWN
+    return status
+
+
+def doubted(status: Status, message: str) -> Status:
+    """Return the status without what only workers that report now can say."""
+    status = status.model_copy(deep=True)
+    for condition in status.conditions:
+        if condition.type in _LIVE and status.phase is not Phase.COMPLETED:
+            condition.status, condition.reason = Truth.UNKNOWN, "NoRunner"
+            condition.message = message
     return status

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from bowline_operator.api import DatabaseMigration
 from bowline_operator.children import Children
+from bowline_operator.conditions import doubted
 from bowline_operator.manifest import Manifest
 from bowline_operator.observed import Event, Observed, Plan, StartJob, StopJob
 from bowline_operator.plan import plan
@@ -62,8 +63,11 @@ class _Runner:
 
     async def run(self) -> int:
         self.children = Children(self.state)
-        self.status = self.state.read_status() or Status()
+        # What an earlier run knew of its workers says nothing about now.
+        self.status = doubted(self.state.read_status() or Status(), "bowline run has just started")
         self._take_up()
+        self.state.write_status(self.status)
+        self.state.announce(self.resource.metadata.name)
         self.state.journal.mkdir(exist_ok=True, mode=0o700)
         self.children.find()
         loop = asyncio.get_running_loop()

@@ -76,13 +76,14 @@ class StateDir:
                     f"{held.get('pid', 'unknown')}, in {self.path}",
                     hint="stop it first, or give this one another --state-dir",
                 ) from None
-            file.truncate(0)
-            file.write(json.dumps({"pid": os.getpid(), "name": name}))
-            file.flush()
             try:
                 yield
             finally:
                 file.truncate(0)
+
+    def announce(self, name: str) -> None:
+        """Say who holds the lock. From here on the status counts as kept up to date."""
+        self.lock_file.write_text(json.dumps({"pid": os.getpid(), "name": name}), encoding="utf-8")
 
     def beat(self) -> None:
         """Leave a sign of life."""
