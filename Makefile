@@ -5,7 +5,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test lint conformance clean
+.PHONY: help setup demo test lint conformance soak clean
 
 help: ## Show what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ lint: $(READY) ## Formatting, rules, types, and the direction of imports
 
 conformance: $(READY) ## The endpoints' suite: ENDPOINT=memory or ENDPOINT=postgresql; none: all
 	ENDPOINT=$(ENDPOINT) $(RUN) -m pytest tests/endpoints
+
+soak: $(READY) ## The road under kill -9 of every role: SEEDS=20 of them, or SEED=N alone
+	@PYTHONPATH=tests $(RUN) -m soak $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),20))
 
 clean: ## Remove .venv and caches
 	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

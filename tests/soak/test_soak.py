@@ -1,0 +1,97 @@
+"""One short seed of the soak, so that it stays alive: `make soak` runs the long ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from demo.record import Operation, Outcome, Record
+from demo.servers import Server
+
+from soak import shape
+from soak.__main__ import soak
+from soak.history import contradicts, impossible
+from soak.judge import Audit, applied_once
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[Mapping[str, Server]]:
+    with Server() as source, Server() as target:
+        for server in (source, target):
+            shape.make_roles(server)
+        yield {"source": source, "target": target}
+
+
+def test_a_migration_that_is_killed_on_its_way_arrives_with_every_row_once(
+    servers: Mapping[str, Server], tmp_path: Path
+) -> None:
+    said: list[str] = []
+
+    assert soak(1, servers, tmp_path, said.append, short=True), "\n".join(said)
+
+
+def _record(*operations: Operation) -> Record:
+    return Record({(each.writer, each.n): each for each in operations})
+
+
+def _audits(
+    source: dict[tuple[int, int, str], int], target: dict[tuple[int, int, str], int], delta: int
+) -> dict[str, Audit]:
+    audits = {"source": Audit(), "target": Audit(delta=delta)}
+    audits["source"].inserts.update(source)
+    audits["target"].inserts.update(target)
+    return audits
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "delta", "held"),
+    [
+        ({}, {(1, 1, "ledger"): 1}, 1, True),
+        ({}, {(1, 1, "ledger"): 2}, 1, False),
+        ({}, {}, 1, False),
+        ({}, {(1, 1, "ledger"): 1}, 2, False),
+        ({(1, 1, "ledger"): 1}, {(1, 1, "ledger"): 1}, 1, False),
+        ({}, {(1, 1, "ledger"): 1, (1, 2, "ledger"): 1}, 1, False),
+    ],
+    ids=["once", "doubled", "lost", "update doubled", "looped back", "from nowhere"],
+)
+def test_the_audit_finds_what_was_lost_doubled_or_looped(
+    source: dict[tuple[int, int, str], int],
+    target: dict[tuple[int, int, str], int],
+    delta: int,
+    held: bool,
+) -> None:
+    record = _record(Operation(1, 1, "pay", "source", 5.0, Outcome.OK))
+
+    verdict = applied_once(record, {(1, 1)}, _audits(source, target, delta), 1.0)
+
+    assert verdict.held is held
+
+
+def test_a_status_that_claims_a_way_back_without_its_workers_is_caught() -> None:
+    now = {
+        "phase": "FallbackStreaming",
+        "primary": "Target",
+        "direction": "Reverse",
+        "epoch": 2,
+        "activeStream": {"origin": "Target", "number": 1},
+        "conditions": [{"type": "FallbackReady", "status": "True"}],
+        "jobs": [{"role": "capture", "family": "capture-target-1", "state": "Running"}],
+    }
+
+    assert impossible(now) == ["FallbackReady, and of its stream only ['capture'] run"]
+
+
+def test_an_epoch_that_falls_is_caught() -> None:
+    later = {
+        "phase": "FallbackStreaming",
+        "primary": "Target",
+        "epoch": 2,
+        "cutover": {"attempt": 1},
+    }
+    earlier = {"phase": "Streaming", "primary": "Source", "epoch": 1, "cutover": {"attempt": 1}}
+
+    assert len(contradicts(later, earlier)) == 2
