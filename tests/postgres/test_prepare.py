@@ -173,6 +173,24 @@ def test_applications_can_change_and_delete_rows_of_every_published_table(shop: 
     }
 
 
+@pytest.mark.parametrize(
+    "more", ["", ", primary key (id)); alter table public.sum replica identity full; --"]
+)
+def test_a_table_that_would_refuse_updates_is_not_published(pair: Pair, more: str) -> None:
+    """Version 18 takes no generated column for an identity."""
+    if pair.source.value("select current_setting('server_version_num')::int") < 180000:
+        pytest.skip("older servers do not mind")
+    pair.source.run(
+        f"create table public.sum (id int, twice int generated always as (id * 2) stored{more})"
+    )
+
+    with pytest.raises(Unsupported, match=r"public\.sum") as caught:
+        prepare.prepare_origin(pair.site(Side.SOURCE))
+
+    assert caught.value.reason == "GeneratedWithoutKey"
+    assert published(pair.source, pair.migration) == set()
+
+
 def test_the_identity_of_before_is_noted_once(shop: Pair) -> None:
     site = shop.site(Side.SOURCE)
     for _ in range(2):

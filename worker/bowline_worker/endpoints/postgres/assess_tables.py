@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from bowline_worker.contract import Finding
-from bowline_worker.endpoints.postgres import fence
+from bowline_worker.endpoints.postgres import fence, identity
 from bowline_worker.endpoints.postgres.catalog import OWN_SCHEMAS, read_tables, select
 from bowline_worker.endpoints.postgres.connection import quote
 from bowline_worker.endpoints.postgres.looking import Look
@@ -79,24 +79,21 @@ def owners_there(look: Look) -> Iterator[Finding]:
 def keys(look: Look) -> Iterator[Finding]:
     if not look.is_source:
         return
+    for name in identity.unpublishable(look.db, look.site.config):
+        yield look.error(
+            "GeneratedWithoutKey",
+            f"once published, {name} would refuse updates: all its columns identify a row,"
+            " generated ones too",
+            "add a primary key, set replica identity to default, or exclude the table",
+            about=name,
+        )
     for table in read_tables(look.db, look.site.config):
-        if table.key:
-            continue
-        name = str(table.name)
-        # From 18 on, the server refuses updates of such a table once it is published.
-        if len(table.written) < len(table.columns) and look.db.info.server_version >= 180000:
-            yield look.error(
-                "GeneratedWithoutKey",
-                f"{name} has generated columns and no primary key: once published, it refuses updates",
-                "add a primary key, or exclude the table",
-                about=name,
-            )
-        else:
+        if not table.key:
             yield look.note(
                 "NoKey",
-                f"{name} has no usable primary key: all its columns identify a row, which is slow",
+                f"{table.name} has no usable primary key: all its columns identify a row, which is slow",
                 "add a primary key that is not deferrable",
-                about=name,
+                about=str(table.name),
             )
 
 

@@ -69,6 +69,21 @@ def needed(connection: Db, config: Config) -> list[NewIdentity]:
     return sorted(found, key=lambda each: each.table)
 
 
+def unpublishable(connection: Db, config: Config) -> list[str]:
+    """Find the tables whose updates the server would refuse once they are published.
+
+    From version 18 on, that is where all columns identify a row, and generated ones are among them.
+    """
+    if connection.info.server_version < 180000:
+        return []
+    full = {leaf.table for leaf in select(connection, config).leaves if leaf.identity == "f"}
+    return [
+        str(table.name)
+        for table in read_tables(connection, config)
+        if (not table.key or table.name in full) and len(table.written) < len(table.columns)
+    ]
+
+
 def change(site: Site, new: NewIdentity, connection: Db) -> None:
     """Note the identity that the table has, and change it."""
     made.record(connection, site, MadeObject(kind=KIND, name=new.table, before=new.before))

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
+from bowline_worker.contract import Unsupported
 from bowline_worker.endpoints.postgres import books, fence, identity, locks, publication
 from bowline_worker.endpoints.postgres.connection import Site, connect, translated
 from bowline_worker.endpoints.postgres.leave import cleanup
@@ -23,7 +24,15 @@ def prepare_origin(site: Site) -> None:
     _make_fence(site)
     # Before the publication: a published table without an identity refuses the application's updates.
     with translated(site, "could not read the catalogue"), connect(site) as connection:
+        refused = identity.unpublishable(connection, site.config)
         identities = identity.needed(connection, site.config)
+    if refused:
+        raise Unsupported(
+            f"{site.side}: once published, {refused[0]} would refuse the application's updates:"
+            " all its columns identify a row, generated ones too",
+            reason="GeneratedWithoutKey",
+            hint="add a primary key, set replica identity to default, or exclude the table",
+        )
     for new in identities:
         locks.gently(
             site,
