@@ -7,7 +7,6 @@ import io
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,15 +17,15 @@ from rich.live import Live
 from ruamel.yaml import YAML
 
 from bowline_operator import local
-from bowline_operator.api import DatabaseMigration, Request, unsupported
-from bowline_operator.conditions import aged
+from bowline_operator.api import Request, unsupported
 from bowline_operator.durations import parse_duration
 from bowline_operator.edit import set_phase
+from bowline_operator.grants import grants_sql
 from bowline_operator.manifest import ManifestInvalid, read_manifest
 from bowline_operator.observed import Event
 from bowline_operator.render import changes, table
-from bowline_operator.state import Liveness, StateDir
 from bowline_operator.status import Phase, Status
+from bowline_operator.views import Place, View
 from bowline_operator.waiting import awaited
 from bowline_operator.watch import Watch
 from bowline_worker.contract import BadConfig, BowlineError, Engine, Exit, Side
@@ -49,6 +48,9 @@ def _tell_errors(command: Command) -> Command:
             command(*args, **kwargs)
         except BowlineError as error:
             _fail(error)
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            _fail(BowlineError(f"{where}{error.strerror or error}"))
 
     return told
 
@@ -135,76 +137,6 @@ def _say(console: Console, line: str) -> None:
 # --- looking -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _View:
-    """What can be seen of a migration from outside."""
-
-    resource: DatabaseMigration
-    liveness: Liveness
-    is_taken_over: bool  #: the runner works by the spec that stands in the files
-
-    @property
-    def status(self) -> Status:
-        return self.resource.status
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    files: tuple[Path, ...]
-    state: StateDir
-
-    @classmethod
-    def find(cls, files: tuple[Path, ...], state_dir: Path | None) -> _Place:
-        if state_dir is not None:
-            return cls(files, StateDir(state_dir))
-        if files:
-            try:
-                return cls(files, StateDir(local.default_state_dir(read_manifest(files))))
-            except ManifestInvalid:
-                # The state can be shown even while the files can't be read, if it is clear which.
-                beside = files[0] if files[0].is_dir() else files[0].parent
-                known = _known_states(beside)
-                if len(known) != 1:
-                    raise
-                return cls(files, StateDir(known[0]))
-        known = _known_states(Path())
-        if len(known) == 1:
-            return cls(files, StateDir(known[0]))
-        names = ", ".join(path.name for path in known)
-        raise BadConfig(
-            f"{len(known)} migrations have state below .bowline here"
-            + (f": {names}" * bool(known)),
-            hint="name the manifest, or --state-dir",
-        )
-
-    def look(self) -> _View:
-        now = datetime.now(UTC)
-        liveness = self.state.liveness(now)
-        accepted = self.state.read_resource()
-        written = self._written()
-        resource = accepted or written
-        if resource is None:
-            read_manifest(self.files)  # raises with what is wrong
-            raise BadConfig(f"{self.state.path} has no state of a migration")
-        status = self.state.read_status() or Status()
-        if not liveness.alive:
-            status = aged(status, str(liveness))
-        taken = accepted is not None and (written is None or written.spec == accepted.spec)
-        return _View(resource.model_copy(update={"status": status}), liveness, taken)
-
-    def _written(self) -> DatabaseMigration | None:
-        if not self.files:
-            return None
-        try:
-            return read_manifest(self.files).resource
-        except ManifestInvalid:
-            return None
-
-
-def _known_states(beside: Path) -> list[Path]:
-    return sorted(path.parent for path in (beside / ".bowline").glob("*/resource.json"))
-
-
 @main.command(epilog=EXIT_CODES)
 @optional_files
 @state_dir_option
@@ -222,7 +154,7 @@ def status(files: tuple[Path, ...], state_dir: Path | None, output: str, watch: 
 
     While no runner is alive, what only a running worker can know is shown as Unknown.
     """
-    place = _Place.find(files, state_dir)
+    place = Place.find(files, state_dir)
     if not watch:
         click.echo(_shown(place.look(), output), nl=False)
     elif output == "table" and sys.stdout.isatty():
@@ -240,7 +172,7 @@ def status(files: tuple[Path, ...], state_dir: Path | None, output: str, watch: 
             time.sleep(LOOK_AGAIN * 4)
 
 
-def _drawn(view: _View) -> Any:
+def _drawn(view: View) -> Any:
     return table(
         view.resource.metadata.name,
         view.status,
@@ -250,7 +182,7 @@ def _drawn(view: _View) -> Any:
     )
 
 
-def _live(place: _Place) -> None:
+def _live(place: Place) -> None:
     view = place.look()
     with Live(_drawn(view), auto_refresh=False, screen=False) as live:
         while view.status.phase is not Phase.COMPLETED:
@@ -259,7 +191,7 @@ def _live(place: _Place) -> None:
             live.update(_drawn(view), refresh=True)
 
 
-def _shown(view: _View, output: str) -> str:
+def _shown(view: View, output: str) -> str:
     if output == "json":
         text = view.resource.model_dump_json(by_alias=True, exclude_none=True, indent=2)
         return text + "\n"
@@ -291,7 +223,7 @@ def wait(files: tuple[Path, ...], what: str, timeout: timedelta, state_dir: Path
 
     What the runner has not taken over yet, since the file was just edited, does not count.
     """
-    goal, place = awaited(what), _Place.find(files, state_dir)
+    goal, place = awaited(what), Place.find(files, state_dir)
     deadline = time.monotonic() + timeout.total_seconds()
     while True:
         view = place.look()
@@ -357,10 +289,6 @@ def grants(
     engine: str, side: str, revoke: bool, user: str, owner: str | None, database: str | None
 ) -> None:
     """Print the SQL that makes the migration's user on one side."""
-    try:
-        from bowline_operator.grants import grants_sql
-    except ImportError:
-        raise BadConfig("this build has no grants: see the README for the privileges") from None
     click.echo(
         grants_sql(
             _ENGINES[engine],

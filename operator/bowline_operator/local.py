@@ -15,10 +15,10 @@ from pathlib import Path
 
 from bowline_operator.api import DatabaseMigration
 from bowline_operator.children import Children
-from bowline_operator.conditions import doubted
 from bowline_operator.manifest import Manifest
 from bowline_operator.observed import Event, Observed, Plan, StartJob, StopJob
 from bowline_operator.plan import plan
+from bowline_operator.stamps import doubted
 from bowline_operator.state import StateDir
 from bowline_operator.status import Mode, Phase, Status
 from bowline_operator.watch import Watch, why_not

@@ -12,13 +12,14 @@ from datetime import timedelta
 
 from bowline_operator import attempts, gate
 from bowline_operator.api import DeletionPolicy, Request, unsupported
-from bowline_operator.conditions import Circumstances, claims, stamp
+from bowline_operator.conditions import Circumstances, claims
 from bowline_operator.figures import copy_figures
 from bowline_operator.jobs import STREAM_ROLES, family
 from bowline_operator.news import news
 from bowline_operator.observed import Observed, Plan
 from bowline_operator.rebuild import is_fresh_start, rebuild
 from bowline_operator.requests import DEPTH, Answer, answer, asks_for_abort, asks_for_switch
+from bowline_operator.stamps import stamp
 from bowline_operator.status import (
     JobState,
     JobStatus,
@@ -140,7 +141,8 @@ def _assessed(seen: Observed, status: Status, stall: _Stall) -> bool:
         return False
     if is_fresh_start(report.found):
         errors = [each for each in status.findings if each.severity is Severity.ERROR]
-        if not errors:
+        # Some findings (tables that are there already, say) are of our own making when it was here before.
+        if not errors or any(side.installed for side in report.found.values()):
             return True
         reason = "AssessmentFailed"
         message = f"{len(errors)} findings block the migration; first: {errors[0].message}"

@@ -96,9 +96,15 @@ def absorb(seen: Observed, status: Status) -> list[Event]:
             ran = entry.finished_at - (entry.started_at or entry.finished_at)
             if entry.reason != "Stopped":
                 entry.failures = 1 if ran >= HEALTHY else entry.failures + 1
-        if is_permanent(entry):
+        if is_permanent(entry) and not _is_meant(entry, status):
             events.append(Event(True, "JobFailed", f"{entry.name}: {entry.message}"))
     return events
+
+
+def _is_meant(entry: JobStatus, status: Status) -> bool:
+    """Tell whether the switch under way has ended this role on purpose."""
+    in_switch = status.cutover.mode is not Mode.IDLE
+    return in_switch and entry.role in STREAM_ROLES and entry.reason in RETIRED_REASONS
 
 
 def _ending(code: int | None) -> str:

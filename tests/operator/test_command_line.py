@@ -173,3 +173,13 @@ def test_an_absent_stall_counts_as_false() -> None:
 
     assert awaited("condition=Stalled=False").holds(status, generation=1)
     assert not awaited("condition=Stalled=False").holds(Status(), generation=1)
+
+
+def test_grants_are_printed_for_one_side_and_taken_back() -> None:
+    words = ("grants", "--engine", "postgresql", "--side", "source", "--user", "mover")
+    given, taken = bowline(*words), bowline(*words, "--revoke")
+
+    assert given.exit_code == 0
+    assert "mover" in given.output
+    assert given.output != taken.output
+    assert "drop role" in taken.output.lower()
