@@ -15,6 +15,9 @@ from demo.workload import FENCED
 LEAST_RATE = 500
 #: Two writers wanted the same row, and the server chose one of them: no news.
 CONTENTION = ("40001", "40P01")
+#: A statement or session that held up the fence for longer than the grace (spec.cutover.writerGrace) was ended.
+ENDED = ("57014", "57P01")
+GRACE_SECONDS = 5.0
 #: Lines of two schemas that are named where they differ.
 NAMED = 5
 
@@ -30,10 +33,19 @@ def is_refused(verdict: Verdict, side: str, dsn: str) -> None:
 def no_surprises(record: Record) -> Verdict:
     """Failures that neither the fence nor two writers at one row explain."""
     failed = record.of(Outcome.FAILED)
+    switches = record.switches()
+
+    def is_at_a_fence(at: float) -> bool:
+        return any(
+            switch.last_ok - GRACE_SECONDS <= at <= switch.first_ok + GRACE_SECONDS
+            for switch in switches
+        )
+
     found = {
         f"{each.op}: {each.sqlstate}"
         for each in failed
         if each.sqlstate not in ("", FENCED, *CONTENTION)
+        and not (each.sqlstate in ENDED and is_at_a_fence(each.answered))
     }
     return Verdict("nothing failed but at the fence", f"{len(failed)} refused there", sorted(found))
 

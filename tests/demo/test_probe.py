@@ -51,6 +51,21 @@ def test_only_the_fence_and_contention_explain_a_failure() -> None:
     assert claims.no_surprises(record).wrong == ["op: 23505"]
 
 
+def test_a_statement_is_ended_at_a_fence_and_nowhere_else() -> None:
+    told = [
+        (1, "source", Outcome.OK, 100.0, ""),
+        (2, "source", Outcome.FAILED, 103.0, "57014"),
+        (3, "target", Outcome.OK, 104.0, ""),
+    ]
+    record = Record(
+        {(1, n): Operation(1, n, "op", side, 0, *rest) for n, side, *rest in told}  # type: ignore[arg-type]
+    )
+    assert claims.no_surprises(record).held
+
+    record.operations[1, 4] = Operation(1, 4, "op", "target", 0, Outcome.FAILED, 200.0, "57014")
+    assert claims.no_surprises(record).wrong == ["op: 57014"]
+
+
 def test_indented_documents_are_taken_apart() -> None:
     wanted = [{"status": {"phase": "Pending"}}, {"status": {"phase": "Streaming", "list": [{}]}}]
     stream = io.StringIO("".join(json.dumps(each, indent=2) + "\n" for each in wanted))
