@@ -427,7 +427,7 @@ class Game:
             case saga_acts.GoTo(name):
                 return w, self.at[name], Verdict.NONE
             case saga_acts.Withdraw(reason):
-                return w.but(bad=f"S2 drained, and the sides differ: {reason}"), EXIT, Verdict.NONE
+                return w.but(bad=f"S2 drained, and found {reason}"), EXIT, Verdict.NONE
 
     def roles(self, w: World) -> Iterator[Move]:
         """Run both roles and a zombie. The control plane starts what is missing, with the attempt's number."""
