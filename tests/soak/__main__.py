@@ -54,6 +54,8 @@ def soak(
     for verdict in road.verdicts:
         tell(f"  {'ok ' if verdict.held else 'NOT'} {verdict.claim} ({verdict.seen})")
     record = read(road.record_file)
+    fences = ", ".join(f"{switch.seconds:.1f} s" for switch in record.switches())
+    tell(f"  nobody could write for {fences or 'no time'} at the switches")
     done = f"{road.prey.kills} kills, {time.monotonic() - began:.0f} s, {len(record.of(Outcome.OK))} transactions"
     tell(f"seed {seed}: {'FAIL' if reasons else 'PASS'} ({'; '.join([done, *reasons])})")
     if reasons:
@@ -94,7 +96,8 @@ def _keep(road: Road, servers: Mapping[str, Server], logs: Mapping[str, int]) ->
 
 def _drop_role(server: Server, role: str) -> None:
     with server.connect() as connection:
-        connection.execute(f'drop role if exists "{role}"'.encode())
+        if connection.execute("select from pg_roles where rolname = %s", [role]).fetchone():
+            connection.execute(f'drop owned by "{role}"; drop role "{role}"'.encode())
 
 
 def main() -> None:

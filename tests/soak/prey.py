@@ -95,6 +95,7 @@ class Prey:
         self.blows: list[Blow] = []
         self.runner: subprocess.Popen[bytes] | None = None
         self._stopped: dict[int, float] = {}
+        self._status: tuple[int, dict[str, Any]] = (0, {})
 
     def start(self) -> None:
         with self._log.open("ab") as log:
@@ -112,11 +113,14 @@ class Prey:
         return self.runner is None or self.runner.poll() is not None
 
     def status(self) -> dict[str, Any]:
+        path = self.state / "status.json"
         try:
-            found: dict[str, Any] = json.loads((self.state / "status.json").read_text("utf-8"))
-        except (OSError, ValueError):
+            written = path.stat().st_mtime_ns
+            if written != self._status[0]:
+                self._status = written, json.loads(path.read_text("utf-8"))
+        except FileNotFoundError:
             return {}
-        return found
+        return self._status[1]
 
     def phase(self, phase: str) -> None:
         done = subprocess.run(

@@ -24,7 +24,7 @@ from soak.judge import judge, refusal
 from soak.prey import RUNNER, Life, Prey
 from soak.writers import STRAY_WRITER, Crowd, Shared, Stray, Writer
 
-LOOK_SECONDS = 0.03
+LOOK_SECONDS = 0.05
 STAGE_SECONDS = 150
 #: A migration that waits for a human for so long will not go on.
 STALLED_SECONDS = 25
@@ -35,6 +35,12 @@ STEPS = (
 #: How long after it listens a worker may live, at most, before it is killed.
 LIFE_SECONDS = {"snapshot": 1.5, "cutover": 2.0, "capture": 2.0, "apply": 2.0}
 ANY = "any"
+STOP = "stop"
+SESSION = "session"  #: one of Bowline's in a database, ended by the server
+LONG_BUDGET, SHORT_BUDGET = "60s", "12s"
+SESSIONS = """
+select pid, application_name from pg_stat_activity
+where datname = current_database() and application_name like 'bowline %' order by backend_start"""
 LEAST_KILLS = 20
 
 MANIFEST = """\
@@ -52,6 +58,7 @@ spec:
   stream: {{lanes: {lanes}}}
   completion: {{losingSide: Released}}
   verification: {{request: 0}}
+  cutover: {{budget: {budget}}}
 ---
 apiVersion: v1
 kind: Secret
@@ -127,6 +134,7 @@ class Road:
             password=self.password,
             lanes=self.chance.choice((1, 2, 3)),
             parallelism=self.chance.choice((1, 2)),
+            budget=self.chance.choice((LONG_BUDGET, LONG_BUDGET, SHORT_BUDGET)),
         )
 
     def _dsns(self) -> dict[str, str]:
@@ -207,24 +215,35 @@ class Road:
         if self.short:
             return ["cutover"]
         often = self.chance.randint(1, 3)
-        others = [self.chance.choice((ANY, RUNNER, "capture", "apply")) for _ in range(2)]
+        others = [self.chance.choice((ANY, RUNNER, "capture", "apply", SESSION)) for _ in range(2)]
         return self._shuffled([*["cutover"] * often, *others])
 
     def _verify(self) -> None:
-        """Have all rows compared while the stream runs, and kill who compares."""
+        """Have all rows compared while the stream runs, and kill who compares.
+
+        Where the stream lags, rows that are on their way may be called different: then it is asked for again.
+        """
+        for request in (1, 2, 3):
+            self._caught_up("Streaming")
+            self._edit(f"{{request: {request - 1}}}", f"{{request: {request}}}")
+            self.prey.say("asked for a comparison")
+            self._through(
+                "Verify",
+                ["verify"] if request == 1 else [],
+                lambda now, request=request: _compared(now) == request,  # type: ignore[misc]
+            )
+            found = self.prey.status()["verification"]
+            if found["equal"]:
+                return
+            unequal = [table["detail"] for table in found["tables"] if not table["equal"]]
+            self.prey.say(f"the comparison found a difference: {unequal}")
+        raise Stuck("three comparisons found rows that differ")
+
+    def _edit(self, old: str, new: str) -> None:
         text = self.manifest.read_text(encoding="utf-8")
         part = self.manifest.with_suffix(".part")
-        part.write_text(text.replace("{request: 0}", "{request: 1}"), encoding="utf-8")
+        part.write_text(text.replace(old, new), encoding="utf-8")
         part.replace(self.manifest)
-        self.prey.say("asked for a comparison")
-
-        def is_equal(now: Status) -> bool:
-            found = now.get("verification") or {}
-            if found.get("request") == 1 and not found["equal"]:
-                raise Stuck(f"a comparison found rows that differ: {found}")
-            return found.get("request") == 1
-
-        self._through("Verify", ["verify"], is_equal)
 
     def _take_back(self) -> None:
         """Ask for a cutover and change our mind; whichever wins, the road goes on from there."""
@@ -284,14 +303,15 @@ class Road:
                 self.sides.append(side)
                 self._quiet(phase, side)
                 return
+            self._edit(SHORT_BUDGET, LONG_BUDGET)
             self.prey.phase(former)
             self._through(former, [], lambda now: not now["cutover"].get("blockers"))
         raise Stuck(f"{request}: four attempts were aborted")
 
     def _dwell(self, where: str, roles: list[str]) -> None:
         """Stream for a while, and kill meanwhile."""
-        if self.chance.random() < 0.5 and not self.short:
-            roles = [*roles, "stop"]
+        if not self.short:
+            roles = [*roles, *(each for each in (STOP, SESSION) if self.chance.random() < 0.5)]
         until = time.monotonic() + 2.0
         self._through(where, self._shuffled(roles), lambda _: time.monotonic() > until, wait=True)
 
@@ -401,6 +421,8 @@ class Road:
             self.prey.kill_runner()
             self.restart_at = time.monotonic() + self.chance.uniform(0.0, 1.0)
             return True
+        if aim.role == SESSION:
+            return self._end_session(aim, at)
         if aim.life is None or not any(each.pid == aim.life.pid for each in self._prey_of(aim)):
             found = self._prey_of(aim)
             aim.life = self.chance.choice(found) if found else None
@@ -417,12 +439,27 @@ class Road:
                 aim.step, aim.due = self.chance.choice(STEPS), at + 10
         if at < aim.due and not (aim.step and _has_come(aim.life.step(), aim.step)):
             return False
-        if aim.role == "stop":
+        if aim.role == STOP:
             return self.prey.freeze(aim.life, self.chance.uniform(1.0, 4.0))
         return self.prey.kill(aim.life)
 
+    def _end_session(self, aim: Aim, at: float) -> bool:
+        """Have a server end one of Bowline's sessions, as an administrator or a lost connection would."""
+        aim.due = aim.due or at + self.chance.uniform(0.0, 1.0)
+        side = self.chance.choice(sorted(self.servers))
+        if at < aim.due:
+            return False
+        with self.servers[side].connect(self.database) as connection:
+            found = connection.execute(SESSIONS).fetchall()
+            if not found:
+                return False
+            pid, name = self.chance.choice(found)
+            connection.execute("select pg_terminate_backend(%s)", [pid])
+        self.prey.say(f"ended session {pid} ({name}) of the {side}")
+        return True
+
     def _prey_of(self, aim: Aim) -> list[Life]:
-        if aim.role in (ANY, "stop"):
+        if aim.role in (ANY, STOP):
             return sorted(
                 (each for role in ("capture", "apply", "cutover", "snapshot", "abort")
                  for each in self.prey.alive(role)),
@@ -450,6 +487,10 @@ def _holds(condition: str) -> Reached:
         each["type"] == condition and each.get("status") == "True"
         for each in now.get("conditions", [])
     )
+
+
+def _compared(now: Status) -> int:
+    return int((now.get("verification") or {}).get("request", 0))
 
 
 def _attempt(now: Status) -> int:
