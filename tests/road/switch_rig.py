@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -234,23 +234,17 @@ class SwitchRoad(Road):
         self.primary, self.out, self.back = self.primary.other, self.back, []
 
     def aborted(self) -> None:
-        """Do what the control plane does after an abort: no stream back, a new apply of the one that is retired."""
+        """Take note of an abort: the stream back is over."""
         self.retire(self.back)
         self.back = []
-        capture, apply = self.out
-        origin = self.primary
-        if capture.process.poll() is not None:
-            capture = self.start(Role.CAPTURE, origin=origin, number=self.number)
-        # Whether the attempt has retired it or not: it may be about to notice.
-        apply.kill()
-        self.out = [capture, self.start(Role.APPLY, origin=origin, number=self.number)]
 
-    @property
-    def number(self) -> int:
-        """Of the stream that runs: the attempt that has opened the primary last."""
-        row = self.database(self.primary).value("select opened from bowline.switch")
-        assert isinstance(row, int)
-        return row
+    def keep_streaming(self) -> None:
+        """Start what has ended, as the control plane does: an apply that was retired, or lost its server."""
+        number = self.look(self.primary, "select opened from bowline.switch")[0][0]
+        for place, role in enumerate((Role.CAPTURE, Role.APPLY)):
+            if (code := self.out[place].process.poll()) is not None:
+                assert code in (75, 86), self.out[place].log()
+                self.out[place] = self.start(role, origin=self.primary, number=number)
 
     @staticmethod
     def retire(workers: list[Worker]) -> None:
@@ -292,6 +286,21 @@ class SwitchRoad(Road):
             connection.execute("update public.hit set day = %s where n = 7", [day])
         return name
 
+    def insert(self, side: Side, seconds: float = PROMISED_SECONDS) -> None:
+        """Insert a row as an application that tries again and again; complain when it takes longer than is promised."""
+        database, end = self.database(side), time.monotonic() + seconds
+        limit = f"-c statement_timeout={round(seconds * 1000)}"
+        with database.connect(APPLICATION, database.server.password, options=limit) as connection:
+            while True:
+                try:
+                    connection.execute("insert into public.event values ('inserted')")
+                    break
+                except psycopg.errors.ReadOnlySqlTransaction as error:
+                    if time.monotonic() > end:
+                        raise Ended(f"the {side} accepts no row within {seconds:g} s") from error
+                    time.sleep(0.02)
+        assert time.monotonic() < end
+
     def accepts(self, side: Side) -> bool:
         """Tell whether an application may write there."""
         database = self.database(side)
@@ -311,11 +320,16 @@ class SwitchRoad(Road):
 
     def state(self) -> dict[str, Any]:
         """All that a process that wakes too late must leave as it is."""
-        return {
+        found = {
             f"{side} {what}": self.look(side, query)
             for side in Side
             for what, query in STATE.items()
         }
+        for side in Side:
+            # Rows of older attempts say nothing to anybody any more.
+            signals = f"{side} signals"
+            found[signals] = [row for row in found[signals] if row[1] == self.attempt]
+        return found
 
     def content(self, side: Side) -> dict[str, Any]:
         return {table: self.look(side, STATE[table]) for table in TABLES}
@@ -328,9 +342,7 @@ class SwitchRoad(Road):
         name = self.write(self.primary)
 
         def arrived() -> bool:
-            for worker in self.out:
-                if worker.process.poll() is not None:
-                    raise Ended(f"{worker.name} has ended:\n{worker.log()}")
+            self.keep_streaming()
             return self.has(passive, name) and self.content(passive) == self.content(self.primary)
 
         wait_until(f"{name} arrives at the {passive}", arrived)
@@ -356,6 +368,24 @@ class SwitchRoad(Road):
 
         assert (attempt, verdict, fenced) == (self.attempt, "Aborted", False)
         self.check_streaming()
+
+
+@contextmanager
+def frozen(server: Server) -> Iterator[None]:
+    """Stop all processes of a server: it takes connections, and never answers."""
+    os.kill(server.pid, signal.SIGSTOP)  # first: it starts the others
+    found = [server.pid]
+    for place in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if int(place.joinpath("stat").read_text().rpartition(")")[2].split()[1]) == server.pid:
+                found.append(int(place.name))
+                os.kill(found[-1], signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in found:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
 
 def is_stopped(worker: Worker) -> bool:

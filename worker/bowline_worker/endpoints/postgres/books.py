@@ -154,6 +154,15 @@ create table if not exists bowline.statement (
 
 TABLES = (SWITCH, LANE, SIGNAL, HEARTBEAT, MADE, HELD, COPIED, CHUNK, MARK, STATEMENT)
 
+#: A stopped process keeps its locks, and a stream would wait for them though its switch was aborted long ago: nobody
+#: who aborts needs this side. Between two statements of a transaction here there is never more than a moment.
+IDLE_SECONDS = 5
+#: A role or a database may have synchronous_commit off: what was decided here must not be lost by a crash.
+DURABLY = """
+select set_config('idle_in_transaction_session_timeout', %s, true),
+       case current_setting('synchronous_commit')
+            when 'off' then set_config('synchronous_commit', 'on', true) end"""
+
 #: Held by whoever makes or drops the schema. The number is any that no application is likely to use.
 LOCK = b"select pg_advisory_xact_lock(780964015, hashtext('bowline'))"
 IS_TAKEN = b"""
@@ -361,11 +370,7 @@ def durably(site: Site) -> Db:
     connection = connect(site, autocommit=False)
     connection.isolation_level = IsolationLevel.READ_COMMITTED
     connection.read_only = False
-    # A role or a database may have it off: what was decided here must not be lost by a crash.
-    connection.execute(
-        b"select set_config('synchronous_commit', 'on', true)"
-        b" where current_setting('synchronous_commit') = 'off'"
-    )
+    connection.execute(DURABLY.encode(), (f"{IDLE_SECONDS}s",))
     return connection
 
 
