@@ -23,15 +23,16 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from bowline_worker import saga, saga_acts
-from bowline_worker.bookkeeping import LaneRow, SwitchRow
-from bowline_worker.contract import Side, Verdict
+from bowline_worker import saga, saga_acts, takeover
+from bowline_worker.bookkeeping import Backend, LaneRow, StreamId, SwitchRow
+from bowline_worker.contract import BowlineError, Side, Verdict
 from bowline_worker.model import SignalKind
 from bowline_worker.saga_acts import StepName
 
 BOTH = SOURCE, TARGET = 0, 1
 SIDES = (Side.SOURCE, Side.TARGET)
 KEYS = ("a", "b")
+Lanes = tuple[LaneRow, ...]
 Entries = tuple[
     tuple[str, int], ...
 ]  # a3: the third write to key a; barrier2, marker2: of attempt 2
@@ -121,13 +122,24 @@ def show(entries: Entries) -> str:
     return " ".join(f"{kind}{n}" for kind, n in entries) or "nothing"
 
 
+def take_lanes(
+    stream: StreamId, rows: Lanes, receiver: SwitchRow, origin: SwitchRow
+) -> Lanes | None:
+    """The apply role's own decision; None: it may not start."""
+    try:
+        takeover.check(stream, rows, receiver, lambda: origin)
+    except BowlineError:
+        return None
+    return takeover.next_rows(rows, [Backend(pid=1, started="")] * len(rows), len(rows))
+
+
 @dataclass(frozen=True)
 class Decisions:
     """The product's decisions; a mutation replaces one."""
 
     steps: tuple[saga.Step, ...] = saga.SAGA
     abort: Callable[[saga.View], saga_acts.Act] = saga.abort
-    take: Callable[..., saga.Take | saga.Refuse] = saga.may_take_generation
+    take: Callable[[StreamId, Lanes, SwitchRow, SwitchRow], Lanes | None] = take_lanes
     disable: Callable[[SwitchRow], bool] = saga.may_disable_triggers
     dead: Callable[[SwitchRow, SwitchRow, Iterable[int]], tuple[int, ...]] = saga.dead_slots
     generation_checked: bool = True  #: in the lanes' compare-and-set
@@ -168,7 +180,7 @@ class Game:
         self.at = {s.name: i for i, s in enumerate(self.saga)}
         self.switches, self.lanes = Rows(), Rows()
         self.known: dict[Any, tuple[saga_acts.Act, tuple[Any, ...]]] = {}
-        self.takes: dict[tuple[int, int, int], int | None] = {}
+        self.takes: dict[tuple[int, ...], Any] = {}
         lanes = tuple(
             LaneRow(lane=i, number=0, generation=1, passed=True) for i in range(limits.lanes)
         )
@@ -269,12 +281,14 @@ class Game:
 
     def taken(self, w: World, o: int) -> int | None:
         """Decide, as the product does, whether an apply may start; remembered by what it reads."""
-        key = w.streams[o].lanes, w.dbs[o].switch, w.streams[o].slot
+        s = w.streams[o]
+        key = s.lanes, w.dbs[o].switch, w.dbs[1 - o].switch, s.slot
         if key not in self.takes:
-            act = self.decide.take(self.lane_rows(w, o), self.row(w, o), number=key[2])
-            rows = tuple(map(normal, act.rows)) if isinstance(act, saga.Take) else None
-            self.takes[key] = None if rows is None else self.lanes.number(rows)
-        return self.takes[key]
+            stream, here = StreamId(SIDES[o], s.slot), self.lane_rows(w, o)
+            rows = self.decide.take(stream, here, self.row(w, 1 - o), self.row(w, o))
+            self.takes[key] = rows and self.lanes.number(tuple(map(normal, rows)))
+        found: int | None = self.takes[key]
+        return found
 
     def may_disable(self, w: World, d: int) -> bool:
         # The row's `fenced` and the fence itself are one transaction everywhere but in a mutation.
@@ -554,7 +568,8 @@ class Game:
 def normal(row: LaneRow) -> LaneRow:
     """Keep of a generation only whether it runs, never ran, or ended."""
     sign = (row.generation > 0) - (row.generation < 0)
-    return row if row.generation == sign else replace(row, generation=sign)
+    same = row.generation == sign and row.backend is None
+    return row if same else replace(row, generation=sign, backend=None)
 
 
 def probed(rows: tuple[LaneRow, ...]) -> tuple[LaneRow, ...]:

@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from bowline_worker import saga
-from bowline_worker.bookkeeping import LaneRow, StreamId, SwitchRow
+from bowline_worker import takeover
+from bowline_worker.bookkeeping import Backend, LaneRow, StreamId, SwitchRow
 from bowline_worker.contract import (
+    BowlineError,
     Config,
     Connection,
     Engine,
@@ -26,6 +27,8 @@ from bowline_worker.roles import Context, abort, cutover
 from endpoints.memory import MemoryEndpoint
 from endpoints.memory_database import MemoryDatabase
 from unit.items import COLUMNS, ITEM
+
+NOBODY = Backend(pid=1, started="never")
 
 
 class Killed(BaseException):
@@ -111,10 +114,12 @@ class Pair:
             return
         stream = StreamId(origin, rows[0].number)
         if not all(row.generation > 0 for row in rows):
-            act = saga.may_take_generation(rows, here.switch or SwitchRow(), number=stream.number)
-            if not isinstance(act, saga.Take):
+            try:
+                own, other = self.switch(origin.other), self.switch(origin)
+                takeover.check(stream, rows, own, lambda: other)
+            except BowlineError:
                 return
-            there.lanes[origin] = act.rows
+            there.lanes[origin] = takeover.next_rows(rows, [NOBODY] * len(rows), len(rows))
         at = self.sent.setdefault(stream, here.slots[stream.number])
         for sent in here.log[at:]:
             with there.transaction() as done:

@@ -283,36 +283,6 @@ def test_an_abort_changes_no_verdict(row: SwitchRow, expected: Verdict) -> None:
 # --- apply and cleanup ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("lane", "origin", "reason"),
-    [
-        (replace(LANE, generation=0), SwitchRow(), ""),
-        (LANE, SwitchRow(), ""),
-        (replace(LANE, generation=-5, retired=3), ABORTED, ""),
-        (replace(LANE, generation=-5, retired=3), NEWER, ""),
-        (replace(LANE, generation=-5, retired=3), FENCED, "LanesRetired"),
-        (replace(LANE, generation=-5, retired=3), COMMITTED, "LanesRetired"),
-        (replace(LANE, generation=-5), ABORTED, "LanesEnded"),
-        (replace(LANE, number=1), SwitchRow(), "OtherStream"),
-    ],
-)
-def test_retired_lanes_run_again_only_after_an_abort(
-    lane: LaneRow, origin: SwitchRow, reason: str
-) -> None:
-    act = saga.may_take_generation((lane, replace(lane, lane=1)), origin, number=0)
-
-    if reason:
-        assert isinstance(act, saga.Refuse)
-        assert act.reason == reason
-    else:
-        assert isinstance(act, saga.Take)
-        assert {row.generation for row in act.rows} == {abs(lane.generation) + 1}
-
-
-def test_there_is_nothing_to_take_where_there_are_no_lanes() -> None:
-    assert isinstance(saga.may_take_generation((), SwitchRow(), number=0), saga.Refuse)
-
-
 def test_triggers_are_never_disabled_where_an_abort_may_open_the_side() -> None:
     assert saga.may_disable_triggers(COMMITTED)
     assert saga.may_disable_triggers(SwitchRow(fenced=True))

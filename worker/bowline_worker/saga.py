@@ -1,4 +1,4 @@
-"""Decide every step of a switch of primary, an abort, a new generation of lanes, and which slots are dead.
+"""Decide every step of a switch of primary, an abort, and which slots are dead.
 
 Pure: each function sees what was read, and locked, inside its own transaction, and answers with an `Act`. A step
 recognises its own effect, so running it again after a crash or a lost reply is safe. `loser` is the side that stops
@@ -37,15 +37,12 @@ from bowline_worker.saga_acts import (
     WriteSignal,
 )
 from bowline_worker.saga_rows import (
-    Refuse,
-    Take,
     dead_slots,
     ended,
     is_live,
     is_primary,
     is_retired,
     may_disable_triggers,
-    may_take_generation,
     over,
     standing,
 )
@@ -54,16 +51,13 @@ __all__ = [
     "ABORT_LOCKS",
     "SAGA",
     "Look",
-    "Refuse",
     "Step",
-    "Take",
     "View",
     "Where",
     "abort",
     "dead_slots",
     "is_retired",
     "may_disable_triggers",
-    "may_take_generation",
     "standing",
     "steps",
 ]

@@ -1,9 +1,9 @@
-"""What the rows of a switch say, whether an apply may start, and which slots are dead: pure, explored with the saga."""
+"""What the rows of a switch say, and which slots are dead: pure, explored with the saga."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from bowline_worker.bookkeeping import LaneRow, SwitchRow
 from bowline_worker.contract import Side, Verdict
@@ -43,44 +43,6 @@ def is_retired(rows: Sequence[LaneRow], attempt: int) -> bool:
 
 
 # --- apply, and cleanup --------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Take:
-    """The lane rows with their new generation: write them in the transaction that read them locked."""
-
-    rows: tuple[LaneRow, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Refuse:
-    reason: str
-    message: str
-
-
-def may_take_generation(
-    rows: Sequence[LaneRow], origin: SwitchRow, *, number: int
-) -> Take | Refuse:
-    """Decide whether an apply of stream `number` may start: `rows` locked in the receiver, `origin` read before.
-
-    Lanes that a switch retired are taken again only when the origin's row says that this attempt is Aborted. That
-    never changes any more, so the origin may be read first and without a lock. Lanes that an abort ended stay so.
-    """
-    if not rows:
-        return Refuse("NoLanes", f"there are no lane rows for stream {number}")
-    other = next((row.number for row in rows if row.number != number), number)
-    if other != number:
-        return Refuse("OtherStream", f"the lanes belong to stream {other}, not {number}")
-    retired = max(row.retired for row in rows)
-    if any(row.generation < 0 for row in rows):
-        if not retired:
-            return Refuse("LanesEnded", f"the lanes of stream {number} were ended by an abort")
-        if retired not in origin.aborted:
-            return Refuse(
-                "LanesRetired", f"attempt {retired} retired the lanes and is not known as aborted"
-            )
-    generation = 1 + max(abs(row.generation) for row in rows)
-    return Take(tuple(replace(row, generation=generation) for row in rows))
 
 
 def may_disable_triggers(receiver: SwitchRow) -> bool:
