@@ -70,6 +70,9 @@ class Origin:
         ]
         return {TableName("public", "orders"): found}
 
+    def tables(self) -> tuple[()]:
+        return ()
+
     def found(self) -> FoundSide:
         return FoundSide(snapshot_complete=self.complete)
 

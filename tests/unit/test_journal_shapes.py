@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bowline_worker.contract import Exit
 from bowline_worker.journal import shapes
-from bowline_worker.model import Column, TableName
+from bowline_worker.model import Column, Table, TableName
 
 
 def column(name: str, text: str = "integer", *, not_null: bool = False) -> Column:
@@ -46,6 +46,22 @@ def test_what_changed_is_named() -> None:
     assert changed({ORDERS: [total, identity]}).endswith("has its columns in another order")
     assert "public.orders is gone" in changed({})
     assert "keys, indexes or partitions" in changed(BEFORE)
+
+
+def test_a_partition_that_is_detached_is_named() -> None:
+    table = Table(
+        name=ORDERS,
+        columns=tuple(BEFORE[ORDERS]),
+        key=(),
+        one_lane=True,
+        parent=TableName("public", "all"),
+    )
+    attached, detached = shapes.describe(BEFORE, [table]), shapes.describe(BEFORE)
+
+    assert shapes.differences(attached, detached) == [
+        "public.orders was a partition of public.all, is a table of its own"
+    ]
+    assert "is a partition of public.all" in str(shapes.schema_changed(detached, attached))
 
 
 def test_a_machine_never_retries_it() -> None:

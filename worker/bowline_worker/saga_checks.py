@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 import shutil
 import threading
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bowline_worker.comparing import compare
 from bowline_worker.contract import Side, TryAgain, VerifyReport
 from bowline_worker.endpoints.base import Endpoint
-from bowline_worker.model import Column, TableName
+from bowline_worker.journal import shapes
 
 NAMED = 5  #: tables named in a message: the report holds them all
 
@@ -20,16 +19,12 @@ def shapes_difference(one: Endpoint, other: Endpoint) -> str:
     """Say which selected tables have another shape on the other side; empty: none."""
     if one.fingerprint() == other.fingerprint():
         return ""
-    tables = unequal_shapes(one.shapes(), other.shapes())
-    where = ", ".join(map(str, tables[:NAMED])) or "the partitions"
+    here, there = (shapes.describe(side.shapes(), side.tables()) for side in (one, other))
+    tables = sorted(
+        name for name in here.keys() | there.keys() if here.get(name) != there.get(name)
+    )
+    where = ", ".join(tables[:NAMED]) or "the parents of partitions"
     return f"table shapes differ between {one.side} and {other.side}: {where}"
-
-
-def unequal_shapes(
-    one: Mapping[TableName, Sequence[Column]], other: Mapping[TableName, Sequence[Column]]
-) -> list[TableName]:
-    names = one.keys() | other.keys()
-    return sorted((n for n in names if one.get(n) != other.get(n)), key=str)
 
 
 def compare_behind_fence(

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
 from bowline_worker.contract import Unsafe, Unsupported
 from bowline_worker.journal.store import DirectoryStore
-from bowline_worker.model import Column, TableName
+from bowline_worker.model import Column, Table, TableName
 
 FINGERPRINT = "fingerprint"
 
 #: Per table, as text, each column's name and its type with what else matters.
 Shapes: TypeAlias = dict[str, dict[str, str]]
+#: In a table's place for a column of no name: what it is a partition of.
+PARENT = ""
 
 
 def remember(
-    directory: Path, fingerprint: str, shapes: Mapping[TableName, Sequence[Column]]
+    directory: Path,
+    fingerprint: str,
+    shapes: Mapping[TableName, Sequence[Column]],
+    tables: Iterable[Table] = (),
 ) -> None:
     """Store them durably, once: at the first start of a stream."""
     store = DirectoryStore(directory)
     store.create()
-    content = {"fingerprint": fingerprint, "tables": describe(shapes)}
+    content = {"fingerprint": fingerprint, "tables": describe(shapes, tables)}
     store.replace(FINGERPRINT, json.dumps(content, indent=1).encode(), durable=True)
 
 
@@ -41,12 +46,16 @@ def remembered(directory: Path) -> tuple[str, Shapes] | None:
         ) from error
 
 
-def describe(shapes: Mapping[TableName, Sequence[Column]]) -> Shapes:
-    """Put shapes in the form that is stored and compared."""
-    return {
+def describe(shapes: Mapping[TableName, Sequence[Column]], tables: Iterable[Table] = ()) -> Shapes:
+    """Put shapes, and what the tables are partitions of, in the form that is stored and compared."""
+    found = {
         str(table): {column.name: _column(column) for column in columns}
         for table, columns in shapes.items()
     }
+    for table in tables:
+        if table.parent is not None and str(table.name) in found:
+            found[str(table.name)][PARENT] = f"a partition of {table.parent}"
+    return found
 
 
 def _column(column: Column) -> str:
@@ -68,7 +77,10 @@ def differences(before: Shapes, now: Shapes) -> list[str]:
         elif table not in before:
             found.append(f"{table} is new")
         else:
-            old, new = before[table], now[table]
+            old, new = dict(before[table]), dict(now[table])
+            was, is_now = (of.pop(PARENT, "a table of its own") for of in (old, new))
+            if was != is_now:
+                found.append(f"{table} was {was}, is {is_now}")
             found += [f"{table}.{name} is gone" for name in old if name not in new]
             found += [f"{table}.{name} is new" for name in new if name not in old]
             found += [

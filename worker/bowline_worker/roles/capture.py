@@ -68,9 +68,10 @@ def check_shapes(origin: Endpoint, directory: Path) -> None:
     fingerprint = origin.fingerprint()
     before = shapes.remembered(directory)
     if before is None:
-        shapes.remember(directory, fingerprint, origin.shapes())
+        shapes.remember(directory, fingerprint, origin.shapes(), origin.tables())
     elif before[0] != fingerprint:
-        raise shapes.schema_changed(before[1], shapes.describe(origin.shapes()))
+        now = shapes.describe(origin.shapes(), origin.tables())
+        raise shapes.schema_changed(before[1], now)
 
 
 class Holding:
