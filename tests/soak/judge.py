@@ -87,13 +87,14 @@ def applied_once(
     return verdict
 
 
-def only_the_fence(record: Record) -> Verdict:
+def only_the_fence(record: Record, *, servers_crashed: bool = False) -> Verdict:
     """See that nothing failed but at the fence, and that the stray was told so."""
     failed = record.of(Outcome.FAILED)
     wrong = Counter(
         f"{'stray' if each.writer == STRAY_WRITER else each.op} at the {each.side}: {each.sqlstate or 'no answer'}"
         for each in failed
         if each.sqlstate != FENCED
+        and not (servers_crashed and not each.sqlstate)
         and not (each.sqlstate in CONTENTION and each.writer != STRAY_WRITER)
     )
     strays = [each for each in failed if each.writer == STRAY_WRITER]
@@ -110,6 +111,8 @@ def judge(
     database: str,
     expected: list[str],
     streaming_since: float,
+    *,
+    servers_crashed: bool,
 ) -> list[Verdict]:
     """Everything that must hold when the writers have stopped and both sides are still there."""
     dsns = {side: server.dsn(database) for side, server in servers.items()}
@@ -122,7 +125,7 @@ def judge(
         *checker.check_record(record, ledgers),
         checker.check_single_writer(record, expected),
         applied_once(record, visible, audits, streaming_since),
-        only_the_fence(record),
+        only_the_fence(record, servers_crashed=servers_crashed),
         checker.check_sequences(dsns["target" if expected[-1] == "target" else "source"]),
     ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import secrets
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,6 +38,7 @@ LIFE_SECONDS = {"snapshot": 1.5, "cutover": 2.0, "capture": 2.0, "apply": 2.0}
 ANY = "any"
 STOP = "stop"
 SESSION = "session"  #: one of Bowline's in a database, ended by the server
+SERVER = "server"  #: one of the two, killed as a crash would and started again
 LONG_BUDGET, SHORT_BUDGET = "60s", "12s"
 SESSIONS = """
 select pid, application_name from pg_stat_activity
@@ -124,6 +126,7 @@ class Road:
         self.streaming_since = float("inf")
         self.sides = ["source"]  #: where the writers were, in order
         self.restart_at = 0.0
+        self.servers_crashed = False
 
     def _manifest(self) -> str:
         return MANIFEST.format(
@@ -215,7 +218,9 @@ class Road:
         if self.short:
             return ["cutover"]
         often = self.chance.randint(1, 3)
-        others = [self.chance.choice((ANY, RUNNER, "capture", "apply", SESSION)) for _ in range(2)]
+        others = [
+            self.chance.choice((ANY, RUNNER, "capture", "apply", SESSION, SERVER)) for _ in range(2)
+        ]
         return self._shuffled([*["cutover"] * often, *others])
 
     def _verify(self) -> None:
@@ -311,7 +316,10 @@ class Road:
     def _dwell(self, where: str, roles: list[str]) -> None:
         """Stream for a while, and kill meanwhile."""
         if not self.short:
-            roles = [*roles, *(each for each in (STOP, SESSION) if self.chance.random() < 0.5)]
+            roles = [
+                *roles,
+                *(each for each in (STOP, SESSION, SERVER) if self.chance.random() < 0.4),
+            ]
         until = time.monotonic() + 2.0
         self._through(where, self._shuffled(roles), lambda _: time.monotonic() > until, wait=True)
 
@@ -357,7 +365,12 @@ class Road:
         self._caught_up(self.prey.status()["phase"])
         record = read(self.record_file)
         self.verdicts += judge(
-            record, self.servers, self.database, self.sides, self.streaming_since
+            record,
+            self.servers,
+            self.database,
+            self.sides,
+            self.streaming_since,
+            servers_crashed=self.servers_crashed,
         )
 
     def _quiet(self, phase: str, side: str) -> None:
@@ -423,6 +436,8 @@ class Road:
             return True
         if aim.role == SESSION:
             return self._end_session(aim, at)
+        if aim.role == SERVER:
+            return self._crash_server(aim, at)
         if aim.life is None or not any(each.pid == aim.life.pid for each in self._prey_of(aim)):
             found = self._prey_of(aim)
             aim.life = self.chance.choice(found) if found else None
@@ -456,6 +471,18 @@ class Road:
             pid, name = self.chance.choice(found)
             connection.execute("select pg_terminate_backend(%s)", [pid])
         self.prey.say(f"ended session {pid} ({name}) of the {side}")
+        return True
+
+    def _crash_server(self, aim: Aim, at: float) -> bool:
+        """Kill a server's processes and start it again: what was committed is there, answers are lost."""
+        aim.due = aim.due or at + self.chance.uniform(0.0, 1.0)
+        if at < aim.due:
+            return False
+        side = self.chance.choice(sorted(self.servers))
+        self.servers_crashed = True
+        self.prey.say(f"the server of the {side} crashes")
+        self.servers[side].restart(signal.SIGQUIT)
+        self.prey.say(f"the server of the {side} is up again")
         return True
 
     def _prey_of(self, aim: Aim) -> list[Life]:
