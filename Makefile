@@ -5,10 +5,10 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test lint conformance soak clean
+.PHONY: help setup demo test lint conformance mutants soak bench-load clean
 
 help: ## Show what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Make .venv, with uv and the versions of requirements.lock in it
 
@@ -33,6 +33,12 @@ conformance: $(READY) ## The endpoints' suite: ENDPOINT=memory or ENDPOINT=postg
 
 soak: $(READY) ## The road under kill -9 of every role: SEEDS=20 of them, or SEED=N alone
 	@PYTHONPATH=tests $(RUN) -m soak $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),20))
+
+mutants: $(READY) ## Break the product in one place at a time: each break must be noticed by its test
+	@PYTHONPATH=tests $(RUN) -m mutants.harness $(NAMES)
+
+bench-load: $(READY) ## Lag under 2,000 changes a second for a minute, then ten cutovers in a row
+	@$(RUN) -m bench.load
 
 clean: ## Remove .venv and caches
 	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -62,6 +62,7 @@ def run_test(place: Path, tests: list[str]) -> tuple[int, str]:
         "-q",
         "-x",
         "--no-header",
+        "--timeout=120",
         "-p",
         "no:cacheprovider",
         *tests,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mutants.harness import Mutant
 
 W = "worker/bowline_worker"
+EXPLORED = "tests/model/test_exploration.py::test_all_promises_hold_in_every_interleaving"
 
 MUTANTS = [
     Mutant(
@@ -88,8 +89,8 @@ MUTANTS = [
         invariant=4,
         breaks="what a table's snapshot shows is applied again",
         file=f"{W}/sift.py",
-        old="            if copied is not None and position < copied:\n",
-        new="            if copied is not None and position == copied:\n",
+        old="                if position < copied:\n",
+        new="                if position == copied:\n",
         test="tests/unit/test_sift.py::test_what_the_snapshot_shows_is_not_applied_again",
     ),
     Mutant(
@@ -162,6 +163,80 @@ MUTANTS = [
         file=f"{W}/endpoints/postgres/leave.py",
         old="        if thing.kind == identity.KIND:\n",
         new="        if thing.kind == 'nothing':\n",
-        test="tests/postgres/test_leave.py",
+        test="tests/postgres/test_prepare.py::test_complete_leaves_no_trace",
+    ),
+    Mutant(
+        name="revives-blindly",
+        invariant=3,
+        breaks="an apply that a switch retired starts again before the switch is undone",
+        file=f"{W}/takeover.py",
+        old="    if retired in switch.aborted:\n",
+        new="    if retired >= 0:\n",
+        test="tests/postgres/test_apply_role.py"
+        "::test_a_retired_stream_lives_again_only_after_the_origin_s_abort",
+    ),
+    Mutant(
+        name="abort-without-compare",
+        invariant=5,
+        breaks="an abort does not look whether the attempt is committed",
+        file=f"{W}/saga.py",
+        old="    if row.attempt > n or (row.attempt == n and row.verdict is not Verdict.ARMED):\n",
+        new="    if row.attempt > n:\n",
+        test=f"{EXPLORED}[abort and a fault]",
+    ),
+    Mutant(
+        name="commit-without-compare",
+        invariant=5,
+        breaks="the commit point does not look whether the attempt was aborted",
+        file=f"{W}/saga.py",
+        old="    if not_ours := _armed(v):\n        return not_ours\n"
+        '    if not v.switch.fenced:\n        return Withdraw("NotFenced"',
+        new='    if v.switch.attempt < 0:\n        return Withdraw("NotFenced"',
+        test=f"{EXPLORED}[abort and a fault]",
+    ),
+    Mutant(
+        name="opens-again",
+        invariant=6,
+        breaks="a late copy opens a side that has lost since",
+        file=f"{W}/saga.py",
+        old="    if v.switch.opened >= v.attempt:\n        return Done()\n    opened",
+        new="    opened",
+        test=f"{EXPLORED}[epochs]",
+    ),
+    Mutant(
+        name="retires-without-marker",
+        invariant=7,
+        breaks="nothing in the stream back tells where Bowline's own writes end",
+        file=f"{W}/saga.py",
+        old="    return Do((PutLanes(v.loser, lanes), WriteSignal(SignalKind.MARKER, n)))\n",
+        new="    return Do((PutLanes(v.loser, lanes),))\n",
+        test=f"{EXPLORED}[lanes]",
+    ),
+    Mutant(
+        name="fence-without-barrier",
+        invariant=7,
+        breaks="the old side is left without proof that everything of it was applied",
+        file=f"{W}/saga.py",
+        old='    if any(row.barrier < n for row in rows):\n        return Wait("the barrier to be applied")\n',
+        new="",
+        test="tests/unit/test_saga.py::test_lanes_are_not_retired_before_they_are_drained",
+    ),
+    Mutant(
+        name="opens-without-slot",
+        invariant=1,
+        breaks="a side is opened although no slot keeps what is written there",
+        file=f"{W}/saga.py",
+        old="    return Do((ArmSlot(v.attempt), probe))\n",
+        new="    return Do((probe,))\n",
+        test=f"{EXPLORED}[lanes]",
+    ),
+    Mutant(
+        name="abort-leaves-way-back",
+        invariant=3,
+        breaks="after an abort the stream back goes on writing to the side that is open",
+        file=f"{W}/saga.py",
+        old="    if v.lanes:\n        effects.append(PutLanes(",
+        new="    if not v.attempt:\n        effects.append(PutLanes(",
+        test=f"{EXPLORED}[aborts]",
     ),
 ]

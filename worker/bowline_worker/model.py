@@ -2,7 +2,8 @@
 
 A value is the UTF-8 text form that PostgreSQL prints under fixed session settings (DateStyle ISO, IntervalStyle
 postgres, extra_float_digits 3, bytea_output hex, TimeZone UTC, lc_monetary C, search_path pg_catalog), or None for
-NULL, or UNCHANGED where the origin did not log it. Another engine's endpoint turns its literals into that form and back.
+NULL, or UNCHANGED where the origin did not log it.
+Another engine's endpoint turns its literals into that form and back.
 """
 
 from __future__ import annotations
