@@ -16,20 +16,14 @@ class Deadline:
         self.over = threading.Event()
         self._act = act
         self._timer: threading.Timer | None = None
-        self._ends_at = 0.0
 
     @property
     def runs(self) -> bool:
         return self._timer is not None
 
-    @property
-    def left_seconds(self) -> float:
-        return max(0.0, self._ends_at - time.monotonic()) if self.runs else 0.0
-
     def start(self, seconds: float) -> None:
         """Start the clock; a second call changes nothing."""
         if self._timer is None:
-            self._ends_at = time.monotonic() + seconds
             self._timer = threading.Timer(seconds, self._expire)
             self._timer.daemon = True
             self._timer.start()

@@ -121,7 +121,8 @@ class Cutover:
                 act = self._take(step)
             except TryAgain as error:
                 failing_since = failing_since or time.monotonic()
-                if time.monotonic() - failing_since > PATIENCE_SECONDS + self.budget.left_seconds:
+                is_patient = self.budget.runs and not self._says(Verdict.COMMITTED)
+                if time.monotonic() - failing_since > PATIENCE_SECONDS and not is_patient:
                     raise
                 fields = {"step": str(step.name), "error": str(error)}
                 log.warning("step is tried again", extra={"fields": fields})
