@@ -126,8 +126,7 @@ def conninfo(site: Site, *, replication: bool = False) -> str:
 def connect(site: Site, *, autocommit: bool = True) -> psycopg.Connection[tuple[object, ...]]:
     """Open an ordinary connection; `.pgconn` of it is libpq's, for what psycopg does not wrap."""
     with translated(site):
-        connection = psycopg.connect(conninfo(site), autocommit=autocommit, prepare_threshold=None)
-        return connection
+        return psycopg.connect(conninfo(site), autocommit=autocommit, prepare_threshold=None)
 
 
 def connect_replication(site: Site) -> pq.abc.PGconn:
