@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -107,6 +108,9 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=1, help="the first seed")
     options = parser.parse_args()
     seeds = [options.seed] if options.seed else range(options.first, options.seeds + 1)
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(1)
+    )  # what was started is ended on the way out
     root = Path(tempfile.mkdtemp(prefix="bowline-soak-"))
     passed = 0
     with Server(settings=SETTINGS) as source, Server(settings=SETTINGS) as target:

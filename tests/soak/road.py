@@ -261,8 +261,8 @@ class Road:
         if self.chance.random() < 0.4:
             for life in self.prey.alive("cutover"):
                 self.prey.freeze(life, 8.0)
-        asked = time.monotonic()
         self.prey.phase("Replicate")
+        asked = time.monotonic()
         self._through("Abort", ["abort"], lambda now: _attempt(now) > before and _is_idle(now))
         now = self.prey.status()
         verdict = (now["cutover"].get("lastAttempt") or {}).get("verdict")
