@@ -18,7 +18,8 @@ from demo.record import Outcome, read
 from demo.servers import Server
 
 from soak import shape
-from soak.road import LEAST_KILLS, Road, Stuck
+from soak.hunt import Stuck
+from soak.road import LEAST_KILLS, Road
 
 SETTINGS = {"max_connections": "150", "log_lock_waits": "on", "deadlock_timeout": "1s"}
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import random
 import secrets
-import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
 
 from demo.checker import Verdict
 from demo.control import Control
@@ -21,28 +18,28 @@ from psycopg import sql
 from demo import checker, remains
 from soak import shape
 from soak.history import History
+from soak.hunt import (
+    ANY,
+    LOOK_SECONDS,
+    SERVER,
+    SESSION,
+    STEPS,
+    STOP,
+    Hunt,
+    Status,
+    Stuck,
+    attempt_of,
+    compared,
+    has_come,
+    holds,
+    is_idle,
+    is_in,
+)
 from soak.judge import judge, refusal
-from soak.prey import RUNNER, Life, Prey
+from soak.prey import RUNNER, Prey
 from soak.writers import STRAY_WRITER, Crowd, Shared, Stray, Writer
 
-LOOK_SECONDS = 0.05
-STAGE_SECONDS = 150
-#: A migration that waits for a human for so long will not go on.
-STALLED_SECONDS = 25
-STEPS = (
-    *("Gate", "ArmReverse", "Probe", "Return", "CatchUp", "Fence", "Barrier", "Drain", "Retire"),
-    *("Verify", "Sequences", "Restore", "Canary", "Arrival", "Commit", "Open", "Finish"),
-)
-#: How long after it listens a worker may live, at most, before it is killed.
-LIFE_SECONDS = {"snapshot": 1.5, "cutover": 2.0, "capture": 2.0, "apply": 2.0}
-ANY = "any"
-STOP = "stop"
-SESSION = "session"  #: one of Bowline's in a database, ended by the server
-SERVER = "server"  #: one of the two, killed as a crash would and started again
 LONG_BUDGET, SHORT_BUDGET = "60s", "12s"
-SESSIONS = """
-select pid, application_name from pg_stat_activity
-where datname = current_database() and application_name like 'bowline %' order by backend_start"""
 LEAST_KILLS = 20
 
 MANIFEST = """\
@@ -73,24 +70,6 @@ metadata: {{name: soak-target}}
 stringData: {{username: {user}, password: "{password}"}}
 """
 
-Status: TypeAlias = Mapping[str, Any]
-Reached: TypeAlias = Callable[[Status], bool]
-
-
-class Stuck(Exception):
-    """The road does not go on; the message says where."""
-
-
-@dataclass(slots=True)
-class Aim:
-    """Whom to kill next, and when."""
-
-    role: str
-    life: Life | None = None
-    due: float = 0.0
-    step: str = ""
-    since: float = field(default_factory=time.monotonic)
-
 
 class Road:
     """One seed, from empty databases to its verdicts."""
@@ -115,6 +94,7 @@ class Road:
         manifest.write_text(self._manifest(), encoding="utf-8")
         self.manifest = manifest
         self.prey = Prey(manifest, directory / "state", directory / "bowline.log", tell)
+        self.hunt = Hunt(self.prey, self.chance, servers, self.database)
         self.history = History(directory / "state" / "status.json")
         self.control = Control(manifest, directory / "state", directory / "unused.log")
         self.record_file = directory / "writers.jsonl"
@@ -125,8 +105,6 @@ class Road:
         self.stray = Crowd(self.shared, [stray])
         self.streaming_since = float("inf")
         self.sides = ["source"]  #: where the writers were, in order
-        self.restart_at = 0.0
-        self.servers_crashed = False
 
     def _manifest(self) -> str:
         return MANIFEST.format(
@@ -190,16 +168,16 @@ class Road:
 
     def _to_streaming(self) -> None:
         more = [] if self.short else [RUNNER]
-        self._through("Assess", ["assess", *more], lambda now: now.get("stage") == "Assessed")
+        self.hunt.through("Assess", ["assess", *more], lambda now: now.get("stage") == "Assessed")
         self.prey.phase("Schema")
-        self._through("Schema", ["schema"], lambda now: now.get("stage") == "SchemaReady")
+        self.hunt.through("Schema", ["schema"], lambda now: now.get("stage") == "SchemaReady")
         # Before anything can be applied there. Only what an apply writes is counted.
         shape.begin_audit(self.servers["target"], self.database)
         self.prey.phase("Replicate")
-        self._through("Prepare", ["prepare"], lambda now: now.get("stage") == "Prepared")
+        self.hunt.through("Prepare", ["prepare"], lambda now: now.get("stage") == "Prepared")
         self.stray.start()
         aims = self._shuffled(["snapshot", "capture", *([RUNNER, "snapshot"] if more else [])])
-        self._through("Snapshot", aims, _is("Streaming"))
+        self.hunt.through("Snapshot", aims, is_in("Streaming"))
         shape.begin_audit(self.servers["source"], self.database)
         self._caught_up("Streaming")
         self.streaming_since = time.time()
@@ -232,10 +210,10 @@ class Road:
             self._caught_up("Streaming")
             self._edit(f"{{request: {request - 1}}}", f"{{request: {request}}}")
             self.prey.say("asked for a comparison")
-            self._through(
+            self.hunt.through(
                 "Verify",
                 ["verify"] if request == 1 else [],
-                lambda now, request=request: _compared(now) == request,  # type: ignore[misc]
+                lambda now, request=request: compared(now) == request,  # type: ignore[misc]
             )
             found = self.prey.status()["verification"]
             if found["equal"]:
@@ -252,18 +230,20 @@ class Road:
 
     def _take_back(self) -> None:
         """Ask for a cutover and change our mind; whichever wins, the road goes on from there."""
-        before = _attempt(self.prey.status())
+        before = attempt_of(self.prey.status())
         self._caught_up("Streaming")
         self.prey.phase("Cutover")
-        self._through("CuttingOver", [], lambda now: _attempt(now) > before and self._has_cutover())
+        self.hunt.through(
+            "CuttingOver", [], lambda now: attempt_of(now) > before and self._has_cutover()
+        )
         step = self.chance.choice(STEPS[: STEPS.index("Commit") + 1])
-        self._through("CuttingOver", [], lambda now: self._is_at(step) or _is_idle(now))
+        self.hunt.through("CuttingOver", [], lambda now: self._is_at(step) or is_idle(now))
         if self.chance.random() < 0.4:
             for life in self.prey.alive("cutover"):
                 self.prey.freeze(life, 8.0)
         self.prey.phase("Replicate")
         asked = time.monotonic()
-        self._through("Abort", ["abort"], lambda now: _attempt(now) > before and _is_idle(now))
+        self.hunt.through("Abort", ["abort"], lambda now: attempt_of(now) > before and is_idle(now))
         now = self.prey.status()
         verdict = (now["cutover"].get("lastAttempt") or {}).get("verdict")
         self.prey.say(f"{verdict}, {time.monotonic() - asked:.1f}s after the change of mind")
@@ -278,7 +258,7 @@ class Road:
 
     def _is_at(self, step: str) -> bool:
         """The role has come as far as that step, as it says itself."""
-        return any(_has_come(life.step(), step) for life in self.prey.alive("cutover"))
+        return any(has_come(life.step(), step) for life in self.prey.alive("cutover"))
 
     def _switch(self, request: str, phase: str, side: str, aims: list[str]) -> None:
         """Ask for a switch until it is made: an attempt that aborts itself is asked for again."""
@@ -293,11 +273,11 @@ class Road:
             )
             self._caught_up(was["phase"])
             self.prey.phase(request)
-            before = _attempt(was)
-            self._through(
+            before = attempt_of(was)
+            self.hunt.through(
                 request,
                 aims if again == 0 else [],
-                lambda now, before=before: _attempt(now) > before and _is_idle(now),  # type: ignore[misc]
+                lambda now, before=before: attempt_of(now) > before and is_idle(now),  # type: ignore[misc]
             )
             now = self.prey.status()
             last = now["cutover"].get("lastAttempt") or {}
@@ -310,7 +290,7 @@ class Road:
                 return
             self._edit(SHORT_BUDGET, LONG_BUDGET)
             self.prey.phase(former)
-            self._through(former, [], lambda now: not now["cutover"].get("blockers"))
+            self.hunt.through(former, [], lambda now: not now["cutover"].get("blockers"))
         raise Stuck(f"{request}: four attempts were aborted")
 
     def _dwell(self, where: str, roles: list[str]) -> None:
@@ -321,16 +301,18 @@ class Road:
                 *(each for each in (STOP, SESSION, SERVER) if self.chance.random() < 0.4),
             ]
         until = time.monotonic() + 2.0
-        self._through(where, self._shuffled(roles), lambda _: time.monotonic() > until, wait=True)
+        self.hunt.through(
+            where, self._shuffled(roles), lambda _: time.monotonic() > until, wait=True
+        )
 
     def _complete(self, schema: list[str]) -> None:
         for server in self.servers.values():
             shape.end_audit(server, self.database)
         self.prey.phase("Complete")
-        self._through("Complete", ["cleanup", RUNNER], _is("Completed"))
+        self.hunt.through("Complete", ["cleanup", RUNNER], is_in("Completed"))
         until = time.monotonic() + 30
         while self.prey.exit_code() is None and time.monotonic() < until:
-            self._keep_running()
+            self.hunt.keep_running()
             time.sleep(LOOK_SECONDS)
         left = Verdict("nothing is left behind")
         if self.prey.exit_code() != 0:
@@ -361,7 +343,7 @@ class Road:
             one, other = (len(checker.ledger_of(dsn)) for dsn in dsns.values())
             return one == other or time.monotonic() > until
 
-        self._through("the last change", [], is_equal)
+        self.hunt.through("the last change", [], is_equal)
         self._caught_up(self.prey.status()["phase"])
         record = read(self.record_file)
         self.verdicts += judge(
@@ -370,7 +352,7 @@ class Road:
             self.database,
             self.sides,
             self.streaming_since,
-            servers_crashed=self.servers_crashed,
+            servers_crashed=self.hunt.servers_crashed,
         )
 
     def _quiet(self, phase: str, side: str) -> None:
@@ -386,113 +368,10 @@ class Road:
         self.verdicts.append(verdict)
 
     def _caught_up(self, phase: str) -> None:
-        self._through(f"{phase}, caught up", [], _holds("CaughtUp"))
-
-    # --- killing ---------------------------------------------------------------------------------
+        self.hunt.through(f"{phase}, caught up", [], holds("CaughtUp"))
 
     def _shuffled(self, roles: Sequence[str]) -> list[str]:
         return self.chance.sample(list(roles), len(roles))
-
-    def _through(
-        self, stage: str, roles: Sequence[str], reached: Reached, *, wait: bool = False
-    ) -> None:
-        """Kill those roles, one after another, until the stage is done; on `wait`, each of them in any case."""
-        began, stalled = time.monotonic(), 0.0
-        left = [Aim(role) for role in roles]
-        pause_until = 0.0
-        while True:
-            self._keep_running()
-            now, at = self.prey.status(), time.monotonic()
-            if at >= pause_until and left and self._take(left[0], at):
-                left.pop(0)
-                pause_until = at + self.chance.uniform(0.0, 1.2)
-            if reached(now) and not (wait and left) and not self.prey.runner_is_dead():
-                break
-            stalled = (stalled or at) if _holds("Stalled")(now) else 0.0
-            if at - began > STAGE_SECONDS or (stalled and at - stalled > STALLED_SECONDS):
-                raise Stuck(f"{stage}: {now.get('phase')}: {now.get('message') or 'no message'}")
-            time.sleep(LOOK_SECONDS)
-        for aim in left:
-            self.prey.say(f"{stage} was done before {aim.role} was killed")
-
-    def _keep_running(self) -> None:
-        self.prey.thaw()
-        if (code := self.prey.exit_code()) is not None:
-            if code == 0 and self.prey.status().get("phase") == "Completed":
-                return
-            raise Stuck(f"bowline run ended by itself, with {code}")
-        if self.prey.runner_is_dead() and time.monotonic() >= self.restart_at:
-            self.prey.start()
-            self.prey.say("bowline run is started again")
-
-    def _take(self, aim: Aim, at: float) -> bool:
-        """Strike when the moment has come; True: this aim is done with."""
-        if aim.role == RUNNER:
-            aim.due = aim.due or at + self.chance.uniform(0.0, 1.5)
-            if at < aim.due or self.prey.runner_is_dead() or self.prey.exit_code() is not None:
-                return False
-            self.prey.kill_runner()
-            self.restart_at = time.monotonic() + self.chance.uniform(0.0, 1.0)
-            return True
-        if aim.role == SESSION:
-            return self._end_session(aim, at)
-        if aim.role == SERVER:
-            return self._crash_server(aim, at)
-        if aim.life is None or not any(each.pid == aim.life.pid for each in self._prey_of(aim)):
-            found = self._prey_of(aim)
-            aim.life = self.chance.choice(found) if found else None
-            aim.due = 0.0
-            return False
-        if not aim.due:
-            early = self.chance.random() < 0.15
-            if not early and not aim.life.address:
-                return False
-            most = LIFE_SECONDS.get(aim.life.role, 0.8)
-            aim.due = at + self.chance.uniform(0.0, most)
-            aim.step = ""
-            if aim.life.role == "cutover" and self.chance.random() < 0.6:
-                aim.step, aim.due = self.chance.choice(STEPS), at + 10
-        if at < aim.due and not (aim.step and _has_come(aim.life.step(), aim.step)):
-            return False
-        if aim.role == STOP:
-            return self.prey.freeze(aim.life, self.chance.uniform(1.0, 4.0))
-        return self.prey.kill(aim.life)
-
-    def _end_session(self, aim: Aim, at: float) -> bool:
-        """Have a server end one of Bowline's sessions, as an administrator or a lost connection would."""
-        aim.due = aim.due or at + self.chance.uniform(0.0, 1.0)
-        side = self.chance.choice(sorted(self.servers))
-        if at < aim.due:
-            return False
-        with self.servers[side].connect(self.database) as connection:
-            found = connection.execute(SESSIONS).fetchall()
-            if not found:
-                return False
-            pid, name = self.chance.choice(found)
-            connection.execute("select pg_terminate_backend(%s)", [pid])
-        self.prey.say(f"ended session {pid} ({name}) of the {side}")
-        return True
-
-    def _crash_server(self, aim: Aim, at: float) -> bool:
-        """Kill a server's processes and start it again: what was committed is there, answers are lost."""
-        aim.due = aim.due or at + self.chance.uniform(0.0, 1.0)
-        if at < aim.due:
-            return False
-        side = self.chance.choice(sorted(self.servers))
-        self.servers_crashed = True
-        self.prey.say(f"the server of the {side} crashes")
-        self.servers[side].restart(signal.SIGQUIT)
-        self.prey.say(f"the server of the {side} is up again")
-        return True
-
-    def _prey_of(self, aim: Aim) -> list[Life]:
-        if aim.role in (ANY, STOP):
-            return sorted(
-                (each for role in ("capture", "apply", "cutover", "snapshot", "abort")
-                 for each in self.prey.alive(role)),
-                key=lambda life: life.name,
-            )  # fmt: skip
-        return self.prey.alive(aim.role)
 
     def end(self) -> None:
         """Stop whatever still runs; what was said stays."""
@@ -503,30 +382,3 @@ class Road:
         held = Verdict("the status never claimed what can't be", f"{len(self.history.lines)} seen")
         held.wrong = self.history.wrong[:5]
         self.verdicts.append(held)
-
-
-def _is(phase: str) -> Reached:
-    return lambda now: now.get("phase") == phase
-
-
-def _holds(condition: str) -> Reached:
-    return lambda now: any(
-        each["type"] == condition and each.get("status") == "True"
-        for each in now.get("conditions", [])
-    )
-
-
-def _compared(now: Status) -> int:
-    return int((now.get("verification") or {}).get("request", 0))
-
-
-def _attempt(now: Status) -> int:
-    return int((now.get("cutover") or {}).get("attempt", 0))
-
-
-def _is_idle(now: Status) -> bool:
-    return (now.get("cutover") or {}).get("mode") == "Idle"
-
-
-def _has_come(step: str, wanted: str) -> bool:
-    return step in STEPS and STEPS.index(step) >= STEPS.index(wanted)

@@ -25,6 +25,7 @@ def servers() -> Iterator[Mapping[str, Server]]:
         yield {"source": source, "target": target}
 
 
+@pytest.mark.timeout(600)  # much is started again and again: a busy machine takes its time
 def test_a_migration_that_is_killed_on_its_way_arrives_with_every_row_once(
     servers: Mapping[str, Server], tmp_path: Path
 ) -> None:
