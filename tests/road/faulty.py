@@ -34,6 +34,10 @@ from bowline_worker.saga_effects import Means
 PRELOADED = (abort, apply, capture, postgres)
 
 
+#: In a worker's environment: so often it compares the schema, in seconds, and not as often as the product does.
+SHAPES_PACE = "TEST_SHAPES_SECONDS"
+
+
 class Place(StrEnum):
     """Where in a step's one transaction."""
 
@@ -214,6 +218,8 @@ def become(order: dict[str, Any]) -> None:
     for old, new in ((null, 0), (log, 1), (log, 2)):
         os.dup2(old, new)
     os.environ.update(order["env"])
+    if pace := os.environ.get(SHAPES_PACE):
+        capture.SHAPES_SECONDS = float(pace)
     if order["fault"]:
         fault = json.loads(order["fault"])
         Faulty(Fault(fault["step"], Place(fault["place"]), Harm(fault["harm"]))).install()

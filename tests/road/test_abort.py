@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import nullcontext
+from datetime import timedelta
 
 import pytest
 from demo.servers import Server
@@ -11,8 +13,10 @@ from demo.servers import Server
 from bowline_worker.contract import Side, Verdict
 from bowline_worker.saga import SAGA
 from bowline_worker.saga_acts import StepName
+from road.by_hand import wait_until
 from road.faulty import Fault, Harm, Place
 from road.switch_rig import Nursery, Roads, SwitchRoad, frozen, told, wake
+from servers import MIGRATOR
 
 pytestmark = pytest.mark.slow
 
@@ -29,6 +33,61 @@ def roads(
     roads = Roads(nursery, pg, other_pg, tmp_path_factory.mktemp("roads"))
     yield roads
     roads.close()
+
+
+@pytest.mark.parametrize("loser", list(Side))
+def test_a_switch_that_can_not_drain_gives_up_within_its_budget(
+    road: SwitchRoad, loser: Side
+) -> None:
+    road.stand(loser)
+    road.attempt += 1
+    cutover = road.cutover(Fault("Fence", Place.BEFORE, Harm.STOP), budget=timedelta(seconds=3))
+    road.follow(cutover)
+    _, apply = road.out
+    apply.signal(signal.SIGSTOP)
+
+    wake(cutover)
+    wait_until("the fence stands", lambda: not road.accepts(loser))
+    road.insert(loser)
+
+    report = told(cutover)
+    assert (report.verdict, report.reason) == (Verdict.ABORTED, "BudgetExceeded")
+    assert "Drain" in report.message
+    wake(apply)
+    road.aborted()
+    road.check_aborted()
+    road.switch_over()
+    road.check_switched()
+    road.is_whole = True
+
+
+@pytest.mark.parametrize("loser", list(Side))
+def test_a_row_that_was_changed_behind_our_back_is_found_and_named(
+    road: SwitchRoad, loser: Side
+) -> None:
+    road.stand(loser)
+    passive = road.database(loser.other)
+    (found,) = road.look(loser, "select id, note from public.item where name = 'n3'")
+    change = f"update public.item set note = %s where id = {found[0]}"
+    with passive.connect(MIGRATOR, passive.server.password) as connection:
+        connection.execute(change.encode(), ["changed"])
+    road.attempt += 1
+    cutover = road.cutover()
+    road.follow(cutover)
+
+    report = told(cutover)
+
+    assert (report.verdict, report.reason) == (Verdict.ABORTED, "RowsDiffer")
+    assert f"public.item: 1 different: ({found[0]})" in report.message
+    assert "changed" not in report.message  # a key, and no value
+    road.insert(loser)
+    with passive.connect(MIGRATOR, passive.server.password) as connection:
+        connection.execute(change.encode(), [found[1]])
+    road.aborted()
+    road.check_aborted()
+    road.switch_over()
+    road.check_switched()
+    road.is_whole = True
 
 
 def cases() -> Iterator[object]:

@@ -1,0 +1,210 @@
+"""DDL on a migrated table stops the stream, or takes the switch back, with a reason that names the table."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import pytest
+
+from bowline_worker.contract import Exit, Failure, Role, Side, Verdict
+from road.by_hand import Ended, Worker, wait_until
+from road.faulty import SHAPES_PACE, Fault, Harm, Place
+from road.switch_rig import SwitchRoad, told, wake
+
+pytestmark = pytest.mark.slow
+
+#: The promise, for a table that nobody writes to.
+NOTICED_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Ddl:
+    """A change of the schema, what takes it back, and whose name must be told."""
+
+    do: str
+    undo: str
+    named: str
+
+
+DDL = {
+    "ADD COLUMN": Ddl(
+        "alter table public.spare add c int", "alter table public.spare drop c", "public.spare.c"
+    ),
+    "ADD COLUMN with a default": Ddl(
+        "alter table public.spare add c int not null default 7",
+        "alter table public.spare drop c",
+        "public.spare.c",
+    ),
+    "DROP COLUMN": Ddl(
+        "alter table public.spare drop b", "alter table public.spare add b text", "public.spare.b"
+    ),
+    "RENAME COLUMN": Ddl(
+        "alter table public.spare rename b to z",
+        "alter table public.spare rename z to b",
+        "public.spare.z",
+    ),
+    "RENAME TABLE": Ddl(
+        "alter table public.spare rename to other",
+        "alter table public.other rename to spare",
+        "public.other",
+    ),
+    "TYPE": Ddl(
+        "alter table public.spare alter b type varchar(9)",
+        "alter table public.spare alter b type text",
+        "public.spare.b",
+    ),
+    "ATTACH PARTITION": Ddl(
+        "create table public.hit_next partition of public.hit"
+        " for values from ('2030-01-01') to ('2035-01-01')",
+        "drop table public.hit_next",
+        "public.hit_next",
+    ),
+    "ATTACH of a table that was there": Ddl(
+        "alter table public.hit attach partition public.loose"
+        " for values from ('2035-01-01') to ('2040-01-01')",
+        "alter table public.hit detach partition public.loose",
+        "public.loose",
+    ),
+    "DETACH PARTITION": Ddl(
+        "alter table public.hit detach partition public.hit_old",
+        "alter table public.hit attach partition public.hit_old"
+        " for values from ('2020-01-01') to ('2025-01-01')",
+        "public.hit_old",
+    ),
+}
+
+
+@pytest.fixture
+def watchful(road: SwitchRoad) -> SwitchRoad:
+    """A road from the source whose capture looks at the schema often."""
+    road.stand(Side.SOURCE)
+    capture, apply = road.out
+    capture.kill()
+    road.out = [start_capture(road, 0.2), apply]
+    return road
+
+
+def start_capture(road: SwitchRoad, pace: float) -> Worker:
+    number = road.look(road.primary, "select opened from bowline.switch")[0][0]
+    env = {SHAPES_PACE: str(pace)} if pace else {}
+    return road.start(Role.CAPTURE, env=env, origin=road.primary, number=number)
+
+
+def stopped_by(road: SwitchRoad, seconds: float = NOTICED_SECONDS) -> Failure:
+    """Wait until capture or apply has stopped, and give what it says."""
+    wait_until(
+        "capture or apply stops",
+        lambda: any(worker.process.poll() is not None for worker in road.out),
+        seconds,
+    )
+    for worker in road.out:
+        if worker.process.poll() is not None:
+            report = worker.report()
+            assert report is not None, worker.log()
+            assert report.failure is not None, worker.log()
+            return report.failure
+    raise Ended("none has stopped")
+
+
+def check_named(failure: Failure, named: str) -> None:
+    assert (failure.exit_code, failure.reason) == (Exit.UNSUPPORTED, "SchemaChanged")
+    assert named in failure.message
+
+
+@pytest.mark.parametrize("what", DDL)
+def test_ddl_while_nothing_is_written_stops_the_stream(watchful: SwitchRoad, what: str) -> None:
+    road, ddl = watchful, DDL[what]
+    road.database(Side.SOURCE).run(ddl.do)
+
+    failure = stopped_by(road)
+
+    check_named(failure, ddl.named)
+    road.database(Side.SOURCE).run(ddl.undo)
+    road.out[0].wait(code=Exit.UNSUPPORTED)
+    road.out[0] = start_capture(road, 0)
+    road.check_streaming()
+    road.is_whole = True
+
+
+def test_the_product_looks_often_enough(road: SwitchRoad) -> None:
+    road.stand(Side.SOURCE)
+    ddl = DDL["TYPE"]
+    began = time.monotonic()
+    road.database(Side.SOURCE).run(ddl.do)
+
+    check_named(stopped_by(road), ddl.named)
+
+    assert time.monotonic() - began < NOTICED_SECONDS
+    road.database(Side.SOURCE).run(ddl.undo)
+    road.out[0] = start_capture(road, 0)
+    road.check_streaming()
+    road.is_whole = True
+
+
+# --- with rows in the new form: the road is not used again ---------------------------------------
+
+ROWS = {
+    "ADD COLUMN with a default": ("public.spare", "insert into public.spare values (1, 'a', 'b')"),
+    "RENAME COLUMN": ("public.spare", "insert into public.spare values (1, 'a', 'b')"),
+}
+
+
+@pytest.mark.parametrize("what", ROWS)
+def test_a_row_in_a_new_form_is_never_half_applied(road: SwitchRoad, what: str) -> None:
+    """The capture is slow to see it here: the first row of a new form reaches the apply, which must not guess."""
+    road.stand(Side.SOURCE)
+    capture, _ = road.out
+    capture.kill()
+    road.out[0] = start_capture(road, 3600.0)
+    road.check_streaming()
+    table, row = ROWS[what]
+
+    road.database(Side.SOURCE).run(DDL[what].do, row)
+
+    check_named(stopped_by(road), table)
+    assert road.look(Side.TARGET, f"select from {table}") == []
+
+
+# --- at Barrier ----------------------------------------------------------------------------------
+
+NEW = {
+    "table": Ddl("create table public.late (id int)", "drop table public.late", "public.late"),
+    "partition": DDL["ATTACH PARTITION"],
+    "column": DDL["ADD COLUMN"],
+    "partition that is detached": DDL["DETACH PARTITION"],
+}
+
+
+@pytest.mark.parametrize("what", NEW)
+@pytest.mark.parametrize("loser", list(Side))
+def test_ddl_just_before_the_fence_takes_the_switch_back(
+    road: SwitchRoad, loser: Side, what: str
+) -> None:
+    road.stand(loser)
+    road.attempt += 1
+    cutover = road.cutover(Fault("Fence", Place.BEFORE, Harm.STOP))
+    road.follow(cutover)
+    road.database(loser).run(NEW[what].do)
+
+    wake(cutover)
+    report = told(cutover)
+
+    assert (report.verdict, report.reason) == (Verdict.ABORTED, "SchemaChanged")
+    assert NEW[what].named.removesuffix(".c") in report.message
+    assert "Barrier" not in report.done
+    road.insert(loser)
+    road.database(loser).run(NEW[what].undo)
+    road.aborted()
+    restart_refused(road)
+    road.check_aborted()
+    road.switch_over()
+    road.check_switched()
+    road.is_whole = True
+
+
+def restart_refused(road: SwitchRoad) -> None:
+    """A capture that has seen the change too is started again, as the one who put the schema back would."""
+    capture = road.out[0]
+    if capture.process.poll() == Exit.UNSUPPORTED:
+        road.out[0] = start_capture(road, 0)
