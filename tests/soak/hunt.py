@@ -22,7 +22,7 @@ STEPS = (
     *("Verify", "Sequences", "Restore", "Canary", "Arrival", "Commit", "Open", "Finish"),
 )
 #: How long after it listens a worker may live, at most, before it is killed.
-LIFE_SECONDS = {"snapshot": 1.5, "cutover": 2.0, "capture": 2.0, "apply": 2.0}
+LIFE_SECONDS = {"snapshot": 1.0, "cutover": 2.0, "capture": 2.0, "apply": 2.0}
 ANY = "any"
 STOP = "stop"
 SESSION = "session"  #: one of Bowline's in a database, ended by the server

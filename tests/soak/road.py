@@ -176,7 +176,8 @@ class Road:
         self.prey.phase("Replicate")
         self.hunt.through("Prepare", ["prepare"], lambda now: now.get("stage") == "Prepared")
         self.stray.start()
-        aims = self._shuffled(["snapshot", "capture", *([RUNNER, "snapshot"] if more else [])])
+        # The snapshot first: the copy may be done before anything else is killed.
+        aims = ["snapshot", *self._shuffled(["capture", *([RUNNER, "snapshot"] if more else [])])]
         self.hunt.through("Snapshot", aims, is_in("Streaming"))
         shape.begin_audit(self.servers["source"], self.database)
         self._caught_up("Streaming")
