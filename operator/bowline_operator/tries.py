@@ -17,7 +17,7 @@ from bowline_worker.contract import Exit, Role, Side, Verdict
 
 FIRST_DELAY = timedelta(seconds=1)
 LONGEST_DELAY = timedelta(seconds=30)
-#: Behind a fence nobody can write: a role of the switch is tried again at once.
+#: Behind a fence nobody can write: what a switch waits for is tried again at once.
 SWITCH_DELAY = timedelta(seconds=1)
 #: A run of this length was healthy: what failed before it counts no more.
 HEALTHY = timedelta(minutes=2)
@@ -200,7 +200,7 @@ def may_try_again(seen: Observed, status: Status, entry: JobStatus) -> bool:
 def _delay(failures: int, restart: Restart) -> timedelta:
     if failures == 0:
         return timedelta(0)
-    if restart is Restart.AT_ONCE:
+    if restart is not Restart.NORMAL:  # the switch waits for this one, and so may all writers
         return SWITCH_DELAY
     return min(FIRST_DELAY * (1 << min(failures - 1, 10)), LONGEST_DELAY)
 

@@ -256,6 +256,16 @@ def test_a_killed_cutover_is_started_again_at_once_with_the_same_number() -> Non
     assert world.status.cutover.attempt == 1
 
 
+def test_nobody_waits_behind_the_fence_for_an_apply_that_has_failed_often() -> None:
+    world = a_world_behind_the_fence()
+    for try_ in range(1, 6):
+        world.end(f"shop-apply-source-0-{try_}", Exit.TRY_AGAIN, reason="TryAgain")
+        ended = world.now
+        world.until(has_started(f"shop-apply-source-0-{try_ + 1}"))
+
+        assert (world.now - ended) <= timedelta(seconds=1.5)
+
+
 def test_a_way_back_that_finds_no_slot_yet_is_no_stall() -> None:
     world = a_streaming_world()
     world.ask(Request.CUTOVER)
