@@ -1,6 +1,6 @@
 """Every interleaving of a switch, with the product's own decisions; and that broken decisions are found out.
 
-BOWLINE_EXPLORE=full explores the larger limits too (a quarter of an hour, some GB of memory).
+BOWLINE_EXPLORE=full explores the larger limits too (some minutes, and some GB of memory).
 """
 
 from __future__ import annotations
@@ -30,8 +30,10 @@ LONG_ROADS = {
     "three epochs": Limits(writes=1, asks=3, faults=1),
     "two faults": Limits(writes=1, asks=2, faults=2),
     "one write": Limits(writes=1, asks=2, reverts=1, faults=1, long=True),
-    "aborts, more": Limits(writes=2, asks=2, reverts=1, faults=1, long=True),
-    "no way back, more": Limits(writes=2, asks=2, reverts=2, faults=2, fallback=False, long=True),
+    "aborts, more": Limits(writes=2, asks=2, reverts=1, long=True),
+    "two aborts": Limits(writes=1, asks=3, reverts=2),
+    "abort, two writes and a fault": Limits(writes=2, asks=1, reverts=1, faults=1, long=True),
+    "no way back, more": Limits(writes=2, asks=2, reverts=1, faults=1, fallback=False),
 }
 FULL = os.environ.get("BOWLINE_EXPLORE") == "full"
 
