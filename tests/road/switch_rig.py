@@ -221,6 +221,7 @@ class SwitchRoad(Road):
             if time.monotonic() > end:
                 raise Ended(f"{worker.name} neither ends nor stops:\n{worker.log()}")
             self.start_back()
+            self.keep_streaming()
             time.sleep(0.02)
         self.start_back()
 
@@ -241,11 +242,15 @@ class SwitchRoad(Road):
         self.back = []
 
     def keep_streaming(self) -> None:
-        """Start what has ended, as the control plane does: an apply that was retired, or lost its server."""
-        number = self.look(self.primary, "select opened from bowline.switch")[0][0]
+        """Start again what has ended, as the control plane does; an apply that is retired, where that was aborted."""
         for place, role in enumerate((Role.CAPTURE, Role.APPLY)):
-            if (code := self.out[place].process.poll()) is not None:
-                assert code in (75, 86), self.out[place].log()
+            code = self.out[place].process.poll()
+            if code is None:
+                continue
+            assert code in (75, 86), self.out[place].log()
+            query = "select opened, fenced from bowline.switch"
+            number, fenced = self.look(self.primary, query)[0]
+            if code == 75 or not fenced:
                 self.out[place] = self.start(role, origin=self.primary, number=number)
 
     @staticmethod
