@@ -168,6 +168,9 @@ class MemoryEndpoint:
     def fingerprint(self) -> str:
         return hashlib.sha256(repr(self.shapes()).encode()).hexdigest()
 
+    def unstreamed(self) -> list[str]:
+        return []
+
     def shapes(self) -> Mapping[TableName, Sequence[Column]]:
         return {table.name: table.columns for table in self.tables()}
 

@@ -54,6 +54,7 @@ class Origin:
         self.lanes: list[LaneRow] = []
         self.print = "1"
         self.columns = ["id"]
+        self.lone: list[str] = []
         self.beats = 0
         self.on_read: Callable[[], None] = lambda: None
         self.on_capture: Callable[[], None] = lambda: None
@@ -62,6 +63,9 @@ class Origin:
     # the endpoint
     def fingerprint(self) -> str:
         return self.print
+
+    def unstreamed(self) -> list[str]:
+        return self.lone
 
     def shapes(self) -> dict[TableName, list[Column]]:
         found = [

@@ -27,6 +27,14 @@ def shapes_difference(one: Endpoint, other: Endpoint) -> str:
     return f"table shapes differ between {one.side} and {other.side}: {where}"
 
 
+def schema_difference(loser: Endpoint, winner: Endpoint) -> str:
+    """Say what of the selected tables no stream could carry over; empty: nothing."""
+    if difference := shapes_difference(loser, winner):
+        return difference
+    lone = loser.unstreamed()
+    return f"not in the stream from the {loser.side}: {', '.join(lone[:NAMED])}" if lone else ""
+
+
 def compare_behind_fence(
     source: Endpoint, target: Endpoint, *, parallelism: int, stop: threading.Event
 ) -> VerifyReport:

@@ -330,6 +330,10 @@ class Endpoint(Protocol):
         """What the fingerprint is made of, to say what changed."""
         ...
 
+    def unstreamed(self) -> list[str]:
+        """Selected tables whose changes are in no stream from here, though name and shape are right."""
+        ...
+
     # bookkeeping
     def install(self) -> None:
         """Make the bookkeeping tables and this migration's switch row, if they are not there."""

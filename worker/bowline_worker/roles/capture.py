@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bowline_worker.bookkeeping import StreamId
 from bowline_worker.capturing import Keeps, Loop
-from bowline_worker.contract import BadConfig, Side, TryAgain, Unsafe
+from bowline_worker.contract import BadConfig, Side, TryAgain, Unsafe, Unsupported
 from bowline_worker.endpoints.base import Capture, Endpoint, Hold
 from bowline_worker.journal import Limits, Writer, last_mark, read_applied, shapes
 from bowline_worker.journal.store import DirectoryStore
@@ -72,6 +72,13 @@ def check_shapes(origin: Endpoint, directory: Path) -> None:
     elif before[0] != fingerprint:
         now = shapes.describe(origin.shapes(), origin.tables())
         raise shapes.schema_changed(before[1], now)
+    if lone := origin.unstreamed():
+        more = f", and {len(lone) - 1} more" if len(lone) > 1 else ""
+        raise Unsupported(
+            f"changes of {lone[0]}{more} are not in the stream",
+            reason="SchemaChanged",
+            hint="it was made, or swapped for another, since the stream began: ask for Complete and migrate anew",
+        )
 
 
 class Holding:

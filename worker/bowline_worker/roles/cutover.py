@@ -43,7 +43,7 @@ from bowline_worker.saga_checks import (
     compare_behind_fence,
     forget_journals,
     rows_difference,
-    shapes_difference,
+    schema_difference,
 )
 from bowline_worker.saga_effects import Means, carry_out, change_slots
 
@@ -199,7 +199,7 @@ class Cutover:
             if isinstance(act, Do):
                 books.end_backends([row.backend for row in view.lanes if row.backend is not None])
         if isinstance(act, Do) and step.name is StepName.GATE:
-            difference = shapes_difference(self.loser, self.winner)
+            difference = schema_difference(self.loser, self.winner)
             if difference:
                 raise Unsupported(difference, reason="SchemaChanged")
         self._remember(step, view, None if isinstance(act, Do) else act)
@@ -222,7 +222,7 @@ class Cutover:
 
     def _difference(self, step: Step) -> str:
         if step.name is StepName.BARRIER:
-            return shapes_difference(self.loser, self.winner)
+            return schema_difference(self.loser, self.winner)
         if step.name is not StepName.VERIFY or not self.config.verify:
             return ""
         if self.difference is None:

@@ -28,6 +28,7 @@ from bowline_worker.endpoints.postgres import (
     lane,
     pgoutput,
     prepare,
+    publication,
     replication,
     schema,
     snapshot,
@@ -64,6 +65,9 @@ class PostgresEndpoint:
 
     def shapes(self) -> Mapping[TableName, Sequence[Column]]:
         return catalog.shapes(self.site)
+
+    def unstreamed(self) -> list[str]:
+        return publication.unstreamed(self.site)
 
     def install(self) -> None:
         books.install(self.site)

@@ -6,7 +6,7 @@ from bowline_worker.bookkeeping import MadeObject
 from bowline_worker.contract import Unsupported
 from bowline_worker.endpoints.postgres import made, names
 from bowline_worker.endpoints.postgres.catalog import Db, records, select
-from bowline_worker.endpoints.postgres.connection import Site, quote
+from bowline_worker.endpoints.postgres.connection import Site, connect, quote, translated
 from bowline_worker.endpoints.postgres.slots import slot_name
 
 KIND = "publication"
@@ -51,6 +51,24 @@ def make(site: Site, connection: Db) -> None:
             hint="exclude new tables, or start a new migration",
         )
     connection.execute(f"alter publication {quote(name)} set table {tables}".encode())
+
+
+def unstreamed(site: Site) -> list[str]:
+    """Selected tables that the publication does not have; where there is none, the stream itself says so.
+
+    One that was dropped and made again, or swapped for another, has the name and is not the table that was published.
+    """
+    name = names.publication(site.migration)
+    with translated(site, "could not read the publication"), connect(site) as connection:
+        if not is_there(connection, name):
+            return []
+        found = {(row["schema"], row["name"]) for row in records(connection, PUBLISHED, (name,))}
+        leaves = select(connection, site.config).leaves
+    return [
+        str(leaf.table)
+        for leaf in leaves
+        if leaf.persistence == "p" and (leaf.schema, leaf.name) not in found
+    ]
 
 
 def drop(site: Site, connection: Db) -> None:
