@@ -5,15 +5,26 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 
 from bowline_worker import saga
-from bowline_worker.contract import FencedOut, Role, Side, SwitchReport, TryAgain, Unsafe, Verdict
+from bowline_worker.contract import (
+    BowlineError,
+    FencedOut,
+    Role,
+    Side,
+    SwitchReport,
+    TryAgain,
+    Unsafe,
+    Verdict,
+)
 from bowline_worker.endpoints.base import Books, Endpoint
 from bowline_worker.roles import Context
 from bowline_worker.saga import Look, View
 from bowline_worker.saga_acts import Act, Do, Exit
 from bowline_worker.saga_effects import carry_out, report_of
+from bowline_worker.sweeping import sweep
 
 #: A lost reply is read back at once, and a server that restarts is waited for, this long in all.
 PATIENCE_SECONDS = 30.0
@@ -32,6 +43,9 @@ def run(context: Context) -> None:
         context.side(config.loser), config.attempt, reason="Requested", stop=context.stop
     )
     context.report.update(switch=switch, message=f"attempt {config.attempt} is {switch.verdict}")
+    # The side is open. What the attempt made in the winner is dropped now if it answers, else by a later sweep.
+    with suppress(BowlineError):
+        sweep(context.side(config.loser.other), context.side(config.loser))
 
 
 def withdraw(
