@@ -19,6 +19,7 @@ from bowline_worker.bookkeeping import StreamId
 from bowline_worker.contract import BowlineError, TryAgain, Unsafe
 from bowline_worker.endpoints.base import Piece
 from bowline_worker.endpoints.postgres import names
+from bowline_worker.endpoints.postgres.catalog import Db, records
 from bowline_worker.endpoints.postgres.connection import (
     Site,
     connect,
@@ -28,7 +29,7 @@ from bowline_worker.endpoints.postgres.connection import (
     quote,
     translated,
 )
-from bowline_worker.endpoints.postgres.frames import EPOCH_MICROSECONDS, unreadable
+from bowline_worker.endpoints.postgres.frames import EPOCH_MICROSECONDS, position_from, unreadable
 from bowline_worker.endpoints.postgres.libpq import execute, result
 from bowline_worker.endpoints.postgres.pieces import PieceMaker
 from bowline_worker.endpoints.postgres.slots import (
@@ -80,6 +81,13 @@ def capture(site: Site, stream: StreamId, after: Position | None) -> PostgresCap
                 reason="JournalBehindSlot",
                 hint="changes in between are lost; bring the right journal back, or start the migration anew",
             )
+        if after is not None and after > (end := _end(connection)):
+            # The server would skip all that commits below `after`, and those are rows that nobody has.
+            raise Unsafe(
+                f"{site.side}: the server's log ends at {end}, and the journal at {after}",
+                reason="OriginWentBack",
+                hint="the server was restored, or a standby that was behind took over: start the migration anew",
+            )
         end_consumer(connection, site, slot.name)
     pgconn = connect_replication(site)
     try:
@@ -88,6 +96,11 @@ def capture(site: Site, stream: StreamId, after: Position | None) -> PostgresCap
         pgconn.finish()
         raise
     return PostgresCapture(site, slot.name, pgconn, after, slot.confirmed)
+
+
+def _end(connection: Db) -> Position:
+    (row,) = records(connection, "select pg_current_wal_lsn()::text as position")
+    return position_from(row["position"])
 
 
 def _start(site: Site, pgconn: pq.abc.PGconn, slot: str, after: Position | None) -> None:
