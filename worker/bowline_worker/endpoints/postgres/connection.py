@@ -37,6 +37,9 @@ SETTINGS = {
     "TimeZone": "UTC",
     "lc_monetary": "C",
     "search_path": "pg_catalog",
+    # Off, an array's NULL would be read as the word.
+    "array_nulls": "on",
+    "xmloption": "content",
     "statement_timeout": "0",
     "lock_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
