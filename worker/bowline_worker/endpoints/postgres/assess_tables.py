@@ -176,7 +176,8 @@ def parents(look: Look) -> Iterator[Finding]:
 
 
 def replica_triggers(look: Look) -> Iterator[Finding]:
-    if not look.is_receiver:
+    # The source's go with its schema to the target, which has no table yet that could be looked at.
+    if not look.is_receiver and look.site.config.existing_schema:
         return
     by_oid = {relation.oid: relation for relation in look.selection.fenced}
     for row in look.rows(ALWAYS, {"oids": list(by_oid)}):
