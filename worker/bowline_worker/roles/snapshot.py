@@ -19,6 +19,7 @@ from bowline_worker.endpoints.pairs import binary_tables
 from bowline_worker.model import Table, TableName
 from bowline_worker.rates import Meter
 from bowline_worker.roles import Context
+from bowline_worker.saga_checks import shapes_difference
 
 STREAM = StreamId(Side.SOURCE, 0)
 
@@ -90,6 +91,13 @@ def _copy_all(context: Context, report: _Progress) -> None:
             f"target: there is no table {missing[0]}, and {len(missing) - 1} more are missing",
             reason="SchemaDiffers",
             hint="spec.schema.mode Migrate makes them",
+        )
+    # A switch would refuse it anyway; until then a narrower numeric would round what it is given.
+    if context.config.existing_schema and (
+        difference := shapes_difference(context.source, context.target)
+    ):
+        raise Unsupported(
+            difference, reason="SchemaDiffers", hint="give both sides the same columns and types"
         )
     engines = (context.config.source.engine, context.config.target.engine)
     binary = binary_tables(engines, tables.values(), there.values())
