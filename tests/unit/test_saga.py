@@ -242,6 +242,13 @@ def test_the_commit_point_needs_the_fence() -> None:
     assert saga.commit(view(COMMITTED)) == Done()
 
 
+def test_a_hole_made_in_the_fence_after_the_barrier_is_not_committed() -> None:
+    hole = saga.commit(view(FENCED, gaps=("public.new",)))
+
+    assert isinstance(hole, Withdraw)
+    assert hole.reason == "FenceGaps"
+
+
 def test_a_side_is_opened_once() -> None:
     act = saga.open_winner(view(SwitchRow(fenced=True, opened=1)))
 

@@ -236,6 +236,8 @@ def commit(v: View) -> Act:
         return not_ours
     if not v.switch.fenced:
         return Withdraw("NotFenced", f"the {v.loser} is not fenced at the commit point")
+    if v.gaps:
+        return Withdraw("FenceGaps", f"the fence does not cover {', '.join(v.gaps[:5])} any more")
     return Do((PutSwitch(replace(v.switch, verdict=Verdict.COMMITTED, committed_at=v.now)),))
 
 
@@ -380,7 +382,7 @@ SAGA: tuple[Step, ...] = (
     _step(StepName.RESTORE, _WINNER, restore, locks=(_LANES,)),
     _step(StepName.CANARY, _WINNER, canary, reverse=True),
     _step(StepName.ARRIVAL, _LOSER, arrival, reads=(_SWITCH, _LANES), reverse=True),
-    _step(StepName.COMMIT, _LOSER, commit, locks=(_SWITCH,)),
+    _step(StepName.COMMIT, _LOSER, commit, locks=(_SWITCH,), reads=(_GAPS,)),
     _step(StepName.OPEN, _WINNER, open_winner, locks=(_SWITCH,)),
     _step(StepName.FINISH, _LOSER, finish, reads=(_SLOTS,)),
 )
