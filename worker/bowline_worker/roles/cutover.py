@@ -52,6 +52,8 @@ POLL_SECONDS = 0.02
 IDLE_POLL_SECONDS = 0.2
 #: How long a probe may take: the processes of the way back start meanwhile.
 PROBE_SECONDS = 600.0
+#: An abort opens the old side at once: its report should not say otherwise for long.
+LOOK_SECONDS = 1.0
 #: How long errors that may mend themselves are borne; behind the fence the budget rules.
 PATIENCE_SECONDS = 30.0
 
@@ -86,6 +88,7 @@ class Cutover:
         self.cleared: set[Where] = set()
         self.difference: str | None = None  #: what the comparison behind the fence has found
         self.withdrawn: SwitchReport | None = None
+        self.looked = 0.0  #: at the losing side's row, while waiting for the winner
 
     def run(self) -> None:
         order = list(self.steps)
@@ -119,6 +122,8 @@ class Cutover:
                 return Withdraw("BudgetExceeded", self._lateness())
             try:
                 act = self._take(step)
+                if isinstance(act, Wait):
+                    act = self._overtaken(step) or act
             except TryAgain as error:
                 failing_since = failing_since or time.monotonic()
                 is_patient = self.budget.runs and not self._says(Verdict.COMMITTED)
@@ -143,6 +148,14 @@ class Cutover:
                 )
             self.context.stop.wait(IDLE_POLL_SECONDS if idle else POLL_SECONDS)
         return None
+
+    def _overtaken(self, step: Step) -> Act | None:
+        """Hear, at times, of an abort: who waits for the winner does not look at the losing side's row."""
+        if step.where is Where.LOSER or time.monotonic() - self.looked < LOOK_SECONDS:
+            return None
+        self.looked = time.monotonic()
+        act = self._take(self.steps[StepName.GATE])
+        return act if isinstance(act, Exit | GoTo) else None
 
     def _take(self, step: Step) -> Act:
         """Look, decide, and have the effects: one transaction in one database. Safe to die in, and to run again."""
