@@ -7,6 +7,7 @@ a test that starts hundreds pays for the imports once. It tells, a line each, wh
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import select
@@ -36,6 +37,9 @@ PRELOADED = (abort, apply, capture, postgres)
 
 #: In a worker's environment: so often it compares the schema, in seconds, and not as often as the product does.
 SHAPES_PACE = "TEST_SHAPES_SECONDS"
+
+
+PR_SET_PDEATHSIG = 1
 
 
 class Place(StrEnum):
@@ -213,6 +217,9 @@ def _tell(**what: int) -> None:
 
 def become(order: dict[str, Any]) -> None:
     """Be the worker from here on, as if it had been started with these arguments."""
+    if sys.platform == "linux":
+        # Die with the nursery, even when stopped: whoever kills a test's run leaves nothing behind.
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     null = os.open(os.devnull, os.O_RDONLY)
     for old, new in ((null, 0), (log, 1), (log, 2)):
