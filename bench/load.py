@@ -11,15 +11,14 @@ import signal
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import click
 from demo.control import Control, RoadBlocked
 from demo.probe import delays, quantile
 from demo.record import read
-from demo.road import Options, Road
+from demo.road import Options, Road, active_stream
 from demo.servers import Server, find_binaries, wheel_binaries
 from demo.view import Scene, View
 from rich.console import Console
@@ -56,7 +55,7 @@ class Load(Road):
         self.start_writers()
         control.wait("condition=CaughtUp", 60)
         self.measure(control)
-        self.options = Options(**{**vars_of(self.options), "seconds": REST_SECONDS})
+        self.options = replace(self.options, seconds=REST_SECONDS)
         for turn in range(self.switches):
             request, phase, primary = TURNS[turn % 2]
             self.switch(control, request, phase, primary, again=turn > 1)
@@ -117,25 +116,16 @@ class Load(Road):
         ]
 
 
-def vars_of(options: Options) -> dict[str, Any]:
-    return {name: getattr(options, name) for name in options.__slots__}
-
-
 def claim(text: str, seen: str, holds: bool) -> checker.Verdict:
     return checker.Verdict(text, seen, [] if holds else [seen])
 
 
-def _active(control: Control) -> dict[str, Any]:
-    streams = control.now().get("streams", [])
-    return next((stream for stream in streams if stream.get("active")), {})
-
-
 def exported(control: Control) -> int:
-    return int((_active(control).get("exported") or {}).get("total", 0))
+    return int((active_stream(control.now()).get("exported") or {}).get("total", 0))
 
 
 def remaining(control: Control) -> int:
-    return int(_active(control).get("remaining") or 0)
+    return int(active_stream(control.now()).get("remaining") or 0)
 
 
 @click.command()

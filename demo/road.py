@@ -209,7 +209,7 @@ class Road:
         time.sleep(self.options.seconds)
         window.end = time.time()
         self.samples[name] = probe.stop()
-        lag = _active(control.now()).get("lag") or {}
+        lag = active_stream(control.now()).get("lag") or {}
         window.p50, window.p99 = lag.get("p50"), lag.get("p99")
         self.report.windows.append(window)
         if self.writers is None or self.writers.process.poll() is not None:
@@ -286,7 +286,7 @@ select count(distinct a.atttypid) from pg_attribute a join pg_class c on c.oid =
 where c.relnamespace = 'public'::regnamespace and c.relkind = 'r' and a.attnum > 0 and not a.attisdropped"""
 
 
-def _active(status: Mapping[str, Any]) -> Mapping[str, Any]:
+def active_stream(status: Mapping[str, Any]) -> Mapping[str, Any]:
     streams: Sequence[Mapping[str, Any]] = status.get("streams", [])
     return next((stream for stream in streams if stream.get("active")), {})
 

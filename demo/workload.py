@@ -16,11 +16,11 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import psycopg
 
-from demo.operations import Kind, Ranges, choose, parameters
+from demo.operations import Ranges, choose, parameters
 from demo.record import Outcome, Recorder
 
 SIDES = ("source", "target")
@@ -55,15 +55,64 @@ class Shared:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
+class Transactional(Protocol):
+    """What `execute` must know of a kind of transaction."""
+
+    @property
+    def statements(self) -> tuple[str, ...]: ...
+    @property
+    def rolls_back(self) -> bool: ...
+
+
+class Client:
+    """One connection, to the side it believes in."""
+
+    def __init__(self, dsns: Mapping[str, str]) -> None:
+        self._dsns = dsns
+        self._connection: psycopg.Connection[Any] | None = None
+        self.side = SIDES[0]
+
+    def do(self, kind: Transactional, values: Mapping[str, Any]) -> tuple[Outcome, str]:
+        """Do one transaction; its outcome, and the SQLSTATE where the server gave one."""
+        try:
+            if self._connection is None:
+                self._connection = psycopg.connect(
+                    self._dsns[self.side], autocommit=True, prepare_threshold=0
+                )
+        except psycopg.OperationalError:
+            self.turn()
+            return Outcome.FAILED, ""
+        connection = self._connection
+        try:
+            return execute(connection, kind, values), ""
+        except psycopg.Error as error:
+            if connection.closed or error.sqlstate is None:
+                # The transaction may be committed, and its reply lost. Nobody can tell by now.
+                self.turn()
+                return Outcome.UNKNOWN, error.sqlstate or ""
+            if error.sqlstate == FENCED:
+                self.turn()
+            return Outcome.FAILED, error.sqlstate
+
+    def turn(self) -> None:
+        """Believe in the other side from now on."""
+        self.disconnect()
+        self.side = SIDES[1 - SIDES.index(self.side)]
+
+    def disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
 class Writer:
-    """One client: one connection to the side it believes in."""
+    """One client, and what it does."""
 
     def __init__(self, shared: Shared, number: int) -> None:
         self._shared = shared
         self._number = number
         self._random = random.Random(number)
-        self._side = SIDES[0]
-        self._connection: psycopg.Connection[Any] | None = None
+        self._client = Client(shared.dsns)
         self._n = 0
 
     def run(self) -> None:
@@ -76,16 +125,18 @@ class Writer:
                 due = time.monotonic() + TURN_SECONDS
             elif due < time.monotonic() - 1:
                 due = time.monotonic()
-        self._disconnect()
+        self._client.disconnect()
 
     def _one(self) -> Outcome:
         """Do one transaction; its intent is written before, its outcome after."""
         self._n += 1
         kind = choose(self._random)
         values = parameters(self._random, self._shared.ranges, self._number, self._n, kind)
-        side = self._side
+        side = self._client.side
         self._shared.recorder.intent(self._number, self._n, kind.name, side, time.time())
-        outcome, sqlstate = self._try(kind, values)
+        outcome, sqlstate = self._client.do(kind, values)
+        if outcome is Outcome.UNKNOWN:
+            sqlstate = ""  # why the connection went is no surprise of the transaction's
         self._shared.recorder.outcome(self._number, self._n, outcome, side, time.time(), sqlstate)
         with self._shared.lock:
             figures = self._shared.figures
@@ -96,39 +147,10 @@ class Writer:
                 figures.surprises[sqlstate] += 1
         return outcome
 
-    def _try(self, kind: Kind, values: Mapping[str, Any]) -> tuple[Outcome, str]:
-        try:
-            if self._connection is None:
-                self._connection = psycopg.connect(
-                    self._shared.dsns[self._side], autocommit=True, prepare_threshold=0
-                )
-        except psycopg.OperationalError:
-            self._turn()
-            return Outcome.FAILED, ""
-        connection = self._connection
-        try:
-            return execute(connection, kind, values), ""
-        except psycopg.Error as error:
-            if connection.closed or error.sqlstate is None:
-                # The transaction may be committed, and its reply lost. Nobody can tell by now.
-                self._turn()
-                return Outcome.UNKNOWN, ""
-            if error.sqlstate == FENCED:
-                self._turn()
-            return Outcome.FAILED, error.sqlstate
 
-    def _turn(self) -> None:
-        """Believe in the other side from now on."""
-        self._disconnect()
-        self._side = SIDES[1 - SIDES.index(self._side)]
-
-    def _disconnect(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-
-def execute(connection: psycopg.Connection[Any], kind: Kind, values: Mapping[str, Any]) -> Outcome:
+def execute(
+    connection: psycopg.Connection[Any], kind: Transactional, values: Mapping[str, Any]
+) -> Outcome:
     """Run one transaction; any error leaves nothing of it."""
     if len(kind.statements) == 1:
         connection.execute(kind.statements[0].encode(), values)
