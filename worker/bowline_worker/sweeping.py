@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from bowline_worker.contract import BowlineError
 from bowline_worker.endpoints.base import Endpoint
@@ -41,13 +42,20 @@ def sweep(here: Endpoint, there: Endpoint) -> tuple[int, ...]:
     return dropped
 
 
-def keep_swept(here: Endpoint, there: Endpoint, stop: threading.Event) -> None:
-    """Sweep now and then, in a thread of its own, until `stop`; a database that is away is for the next time."""
+@contextmanager
+def kept_swept(here: Endpoint, there: Endpoint) -> Iterator[None]:
+    """Sweep now and then in a thread of its own, while the body runs; a database that is away is for the next time."""
+    done = threading.Event()
 
     def run() -> None:
-        while not stop.is_set():
+        while not done.is_set():
             with suppress(BowlineError):
                 sweep(here, there)
-            stop.wait(SWEEP_SECONDS)
+            done.wait(SWEEP_SECONDS)
 
+    # Not waited for at the end: it may hang on a database that does not answer, and holds nothing.
     threading.Thread(target=run, name="sweep", daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()

@@ -24,7 +24,7 @@ from bowline_worker.lanes import RULES, Spread, spread
 from bowline_worker.model import TableName
 from bowline_worker.roles import Context
 from bowline_worker.sift import Seen, Sieve
-from bowline_worker.sweeping import keep_swept
+from bowline_worker.sweeping import kept_swept
 
 #: A span is one transaction a lane: larger ones gain little, and delay what they hold.
 SPAN_CHANGES = 4000
@@ -52,14 +52,14 @@ def run(context: Context) -> None:
     stream = StreamId(config.origin, config.number)
     sys.setswitchinterval(SWITCH_SECONDS)
     # Not in the way of a row: the origin may be away for hours.
-    keep_swept(context.side(stream.receiver), context.side(stream.origin), context.stop)
-    while not context.stop.is_set():
-        applying = Applying(context, stream)
-        try:
-            if applying.run():
-                return
-        finally:
-            applying.close()
+    with kept_swept(context.side(stream.receiver), context.side(stream.origin)):
+        while not context.stop.is_set():
+            applying = Applying(context, stream)
+            try:
+                if applying.run():
+                    return
+            finally:
+                applying.close()
 
 
 class Applying:
