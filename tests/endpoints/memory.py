@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import itertools
 import pickle
 from collections import Counter
@@ -18,14 +17,15 @@ from bowline_worker.contract import (
 )  # fmt: skip
 from bowline_worker.endpoints import base
 from bowline_worker.model import (
-    UNCHANGED, Change, Column, Op, Position, Signal, SignalKind, Table, TableName, Transaction,
+    UNCHANGED, Change, Column, Op, Position, Signal, SignalKind, Table, TableName,
 )  # fmt: skip
-from endpoints.memory_database import MemoryBooks, MemoryDatabase, MemoryView
+from endpoints.memory_database import MemoryBooks, MemoryDatabase, MemoryDecoder, MemoryView
 
 
 class MemoryCapture:
     def __init__(self, db: MemoryDatabase, number: int, after: int) -> None:
         self._db, self._number, self._sent = db, number, after
+        self.lineage = base.Lineage(log="memory")
 
     def read(self, timeout: float) -> list[base.Piece]:
         with self._db.lock:
@@ -43,13 +43,6 @@ class MemoryCapture:
         self._db.slots[self._number] = max(self._db.slots[self._number], position.order)
 
     def close(self) -> None: ...
-
-
-class MemoryDecoder:
-    def decode(self, payload: bytes) -> Iterator[Transaction]:
-        stream = io.BytesIO(payload)
-        while stream.tell() < len(payload):
-            yield from pickle.load(stream)
 
 
 class MemoryLane:
@@ -223,7 +216,9 @@ class MemoryEndpoint:
             raise TryAgain("no view is held")
         return MemoryView(*self.db.views[stream.number])
 
-    def capture(self, stream: StreamId, after: Position | None) -> base.Capture:
+    def capture(
+        self, stream: StreamId, after: Position | None, seen: base.Lineage | None = None
+    ) -> base.Capture:
         if stream.number not in self.db.slots:
             raise Unsafe(f"slot {stream.number} is gone", reason="SlotLost")
         start = self.db.slots[stream.number]
@@ -239,9 +234,11 @@ class MemoryEndpoint:
             retained_bytes=len(self.db.log) - at, acknowledged=Position(at, str(at))
         )
 
-    def beat(self) -> None:
+    def beat(self) -> int:
         with self.db.transaction() as done:
             done.signals.append(Signal(SignalKind.HEARTBEAT, 0, self.migration))
+            self.db.beats += 1
+            return self.db.beats
 
     def decoder(self) -> base.Decoder:
         return MemoryDecoder()

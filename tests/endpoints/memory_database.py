@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import threading
 import time
@@ -49,6 +50,7 @@ class MemoryDatabase:
     statements: list[base.Statement] = field(default_factory=list)
     complete: bool = False
     published: bool = False
+    beats: int = 0
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
@@ -188,3 +190,10 @@ class MemoryView:
         taken = held[int(chunk) : None if int(chunk) == last else int(chunk) + rows]
         self.rows = len(taken)
         yield pickle.dumps(taken)
+
+
+class MemoryDecoder:
+    def decode(self, payload: bytes) -> Iterator[Transaction]:
+        stream = io.BytesIO(payload)
+        while stream.tell() < len(payload):
+            yield from pickle.load(stream)

@@ -167,13 +167,27 @@ def test_signals_and_heartbeats_travel_once_and_are_no_changes(origin: Rig) -> N
     for _ in range(2):
         with origin.source.books() as books:
             books.signal(SignalKind.MARKER, 7)
-    origin.source.beat()
+    first = origin.source.beat()
 
     found = stream.until(8)
 
     signals = [(each.kind, each.attempt) for transaction in found for each in transaction.signals]
     assert signals == [(SignalKind.MARKER, 7), (SignalKind.HEARTBEAT, 0)]
     assert changes(found) == []
+    assert origin.source.beat() == first + 1
+
+
+def test_an_origin_knows_its_own_log_again(origin: Rig) -> None:
+    stream = Captured(origin)
+    origin.write(Side.SOURCE, [insert(1)])
+    stream.until(1)
+    stream.capture.close()
+    seen = replace(stream.capture.lineage, beat=origin.source.beat())
+
+    again = origin.source.capture(STREAM, stream.end, seen)
+
+    assert again.lineage.log == seen.log
+    again.close()
 
 
 def test_arming_drops_older_slots_and_keeps_its_own(origin: Rig) -> None:

@@ -37,6 +37,16 @@ MUTANTS = [
         test="tests/unit/test_journal_grouping.py::test_what_the_journal_has_is_dropped",
     ),
     Mutant(
+        name="log-not-compared",
+        invariant=1,
+        breaks="a promoted standby that was behind is read on from the journal's end",
+        file=f"{W}/endpoints/postgres/lineage.py",
+        old="    if timeline != old:\n",
+        new="    if not timeline:\n",
+        test="tests/postgres/test_origin_went_back.py"
+        "::test_rows_are_not_skipped_on_a_promoted_standby_that_was_behind",
+    ),
+    Mutant(
         name="place-outside-transaction",
         invariant=2,
         breaks="a lane's place is not recorded in the transaction of its rows",

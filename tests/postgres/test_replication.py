@@ -12,7 +12,7 @@ from demo.servers import Server
 from bowline_worker.bookkeeping import MadeObject, StreamId
 from bowline_worker.contract import NotPermitted, Side, TryAgain, Unsafe, Unsupported
 from bowline_worker.endpoints.base import Piece
-from bowline_worker.endpoints.postgres import books, replication, slots
+from bowline_worker.endpoints.postgres import books, lineage, replication, slots
 from bowline_worker.endpoints.postgres.connection import Site
 from bowline_worker.endpoints.postgres.frames import position_from
 from bowline_worker.model import UNCHANGED, Position, SignalKind
@@ -494,8 +494,7 @@ def test_a_server_without_a_free_slot_says_what_to_set(make_pair: MakePair) -> N
 
 def test_heartbeats_travel_and_are_counted(pair: Pair, site: Site, follow: Follow) -> None:
     reading = follow()
-    replication.beat(site)
-    replication.beat(site)
+    assert [lineage.beat(site), lineage.beat(site)] == [1, 2]
 
     found = reading.rest()
 

@@ -25,8 +25,8 @@ from bowline_worker.contract import (
     Unsafe,
     Unsupported,
 )
-from bowline_worker.endpoints.base import Piece, Retention
-from bowline_worker.journal import last_mark, write_applied
+from bowline_worker.endpoints.base import Lineage, Piece, Retention
+from bowline_worker.journal import last_mark, lineage, write_applied
 from bowline_worker.model import Column, Position, TableName
 from bowline_worker.reporter import Reporter
 from bowline_worker.roles import Context, capture
@@ -56,6 +56,8 @@ class Origin:
         self.columns = ["id"]
         self.lone: list[str] = []
         self.beats = 0
+        self.log = "here/1"
+        self.seen: list[Lineage | None] = []
         self.on_read: Callable[[], None] = lambda: None
         self.on_capture: Callable[[], None] = lambda: None
         self.is_drained = threading.Event()
@@ -91,15 +93,17 @@ class Origin:
     def check(self) -> None:
         self.held.append("checked")
 
-    def beat(self) -> None:
+    def beat(self) -> int:
         self.beats += 1
+        return self.beats
 
     def retention(self, stream: object) -> Retention:
         return Retention(retained_bytes=77, acknowledged=at(0), at_risk="wal_status is unreserved")
 
-    def capture(self, stream: object, after: Position | None) -> Capturing:
+    def capture(self, stream: object, after: Position | None, seen: Lineage | None) -> Capturing:
         self.on_capture()
         self.started.append(after)
+        self.seen.append(seen)
         return Capturing(self)
 
     def close(self) -> None:
@@ -111,6 +115,7 @@ class Capturing:
 
     def __init__(self, origin: Origin) -> None:
         self._origin = origin
+        self.lineage = Lineage(log=origin.log)
 
     def read(self, timeout: float) -> list[Piece]:
         self._origin.on_read()
@@ -229,6 +234,25 @@ def test_a_restart_goes_on_behind_the_journal_and_drops_what_comes_again(tmp_pat
     exported = again.context.report.now().stream.exported  # type: ignore[union-attr]
     assert exported is not None
     assert (exported.total, exported.run) == (3, 1)
+
+
+def test_an_origin_is_asked_for_the_log_that_the_journal_was_read_from(tmp_path: Path) -> None:
+    """What follows from another log would be skipped up to the journal's end, without a word."""
+    first = Rig(tmp_path)
+    kept = []
+    first.origin.on_read = lambda: kept.append(lineage.remembered(first.directory))
+    first.origin.batches = [[piece(1)]]
+    first.start()
+    first.until(lambda: lineage.remembered(first.directory) == Lineage(log="here/1", beat=1))
+    first.drain()
+    again = Rig(tmp_path)
+    again.origin.log = "here/2"
+    again.run([piece(2)])
+
+    assert kept[0] is not None
+    assert first.origin.seen == [None]
+    assert again.origin.seen == [Lineage(log="here/1", beat=1)]
+    assert lineage.remembered(again.directory) == Lineage(log="here/2", beat=1)
 
 
 def test_the_report_tells_position_block_and_what_the_origin_keeps(tmp_path: Path) -> None:

@@ -111,8 +111,18 @@ class Piece:
     redefines: bool = False  #: a relation changed its shape in here: it starts a new block
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lineage:
+    """What an origin's log is, and how far it was seen: kept beside the journal, to notice an origin that went back."""
+
+    log: str  #: as the engine tells one log, and one line of its history, from another
+    beat: int = 0  #: a heartbeat that is durable there
+
+
 class Capture(Protocol):
     """Read one origin's changes. One thread. Answers keepalives inside `read`, with the acknowledged position."""
+
+    lineage: Lineage  #: of the log that it reads, to be kept before anything is read
 
     def read(self, timeout: float) -> list[Piece]:
         """What has come, oldest first; [] after `timeout` seconds without any."""
@@ -373,17 +383,20 @@ class Endpoint(Protocol):
         """Join the newest view held for the stream. TryAgain while there is none."""
         ...
 
-    def capture(self, stream: StreamId, after: Position | None) -> Capture:
+    def capture(
+        self, stream: StreamId, after: Position | None, seen: Lineage | None = None
+    ) -> Capture:
         """Stream what committed after that position (None: from the slot's start).
 
         Ends any older consumer of the slot first. Unsafe where the slot is gone, was invalidated, or has been
-        acknowledged beyond `after`: the journal can't be continued.
+        acknowledged beyond `after`: the journal can't be continued. Unsafe as well where what was `seen` up to `after`
+        is not in the past of this log: the origin was restored, or a standby that was behind took over.
         """
         ...
 
     def retention(self, stream: StreamId) -> Retention: ...
-    def beat(self) -> None:
-        """Write a heartbeat row."""
+    def beat(self) -> int:
+        """Write a heartbeat row, durably; tell its number, one more than the last one's."""
         ...
 
     def decoder(self) -> Decoder: ...

@@ -5,13 +5,22 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import ExitStack, closing, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from bowline_worker.bookkeeping import StreamId
 from bowline_worker.capturing import Keeps, Loop
 from bowline_worker.contract import BadConfig, Side, TryAgain, Unsafe, Unsupported
-from bowline_worker.endpoints.base import Capture, Endpoint, Hold
-from bowline_worker.journal import Limits, Writer, last_mark, read_applied, shapes
+from bowline_worker.endpoints.base import Capture, Endpoint, Hold, Lineage
+from bowline_worker.journal import (
+    JournalFull,
+    Limits,
+    Writer,
+    last_mark,
+    lineage,
+    read_applied,
+    shapes,
+)
 from bowline_worker.journal.store import DirectoryStore
 from bowline_worker.journal.writer import SEGMENT_BYTES
 from bowline_worker.roles import Context
@@ -20,6 +29,8 @@ from bowline_worker.watch import Duty, Watch
 log = logging.getLogger("bowline")
 
 BEAT_SECONDS = 1.0
+#: Heartbeats of so long may be forgotten: an origin that lost no more is known by its log.
+KEPT_SECONDS = 5.0
 HOLD_SECONDS = 1.0
 SNAPSHOT_SECONDS = 2.0
 RETENTION_SECONDS = 5.0
@@ -47,7 +58,7 @@ def run(context: Context) -> None:
         writer, capture = connect(context, origin, stream, directory, stack)
         keeps = Keeps(origin, stream)
         duties = [
-            Duty("write heartbeats", origin.beat, BEAT_SECONDS),
+            Duty("write heartbeats", Heart(origin, directory, capture.lineage).beat, BEAT_SECONDS),
             Duty("see what the origin keeps", keeps.look, RETENTION_SECONDS),
             Duty("compare the schema", lambda: check_shapes(origin, directory), SHAPES_SECONDS),
         ]
@@ -79,6 +90,21 @@ def check_shapes(origin: Endpoint, directory: Path) -> None:
             reason="SchemaChanged",
             hint="it was made, or swapped for another, since the stream began: ask for Complete and migrate anew",
         )
+
+
+class Heart:
+    """Writes heartbeats, and keeps their number beside the journal: an origin that counts on from less went back."""
+
+    def __init__(self, origin: Endpoint, directory: Path, known: Lineage) -> None:
+        self._origin, self._directory, self._known = origin, directory, known
+        self._kept = float("-inf")
+
+    def beat(self) -> None:
+        number = self._origin.beat()
+        if time.monotonic() - self._kept >= KEPT_SECONDS:
+            with suppress(JournalFull):
+                lineage.remember(self._directory, replace(self._known, beat=number))
+            self._kept = time.monotonic()
 
 
 class Holding:
@@ -139,9 +165,10 @@ def connect(
     migration, job = context.config.migration, context.config.job
     found = last_mark(directory, migration=migration, stream=stream)
     refuse_lost_journal(context, stream, directory, found.block)
+    seen = lineage.remembered(directory)
     capture: Capture | None = None
     try:
-        capture = stack.enter_context(closing(origin.capture(stream, found.position)))
+        capture = stack.enter_context(closing(origin.capture(stream, found.position, seen)))
     except Unsafe:
         # An older one at work may have journalled and acknowledged more since: the seal will tell.
         if last_mark(directory, migration=migration, stream=stream).block == found.block:
@@ -163,7 +190,8 @@ def connect(
     if capture is None or writer.mark.position != found.position:
         if capture is not None:
             capture.close()
-        capture = stack.enter_context(closing(origin.capture(stream, writer.mark.position)))
+        capture = stack.enter_context(closing(origin.capture(stream, writer.mark.position, seen)))
+    lineage.remember(directory, replace(capture.lineage, beat=seen.beat if seen else 0))
     fields = {
         "stream": str(stream),
         "after": str(writer.mark.position or ""),

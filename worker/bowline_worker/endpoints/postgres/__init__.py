@@ -16,6 +16,7 @@ from bowline_worker.endpoints.base import (
     Hold,
     LaneSession,
     Ledger,
+    Lineage,
     Reader,
     Retention,
     Statement,
@@ -26,6 +27,7 @@ from bowline_worker.endpoints.postgres import (
     catalog,
     digest,
     lane,
+    lineage,
     pgoutput,
     prepare,
     publication,
@@ -102,14 +104,16 @@ class PostgresEndpoint:
     def reader(self, stream: StreamId) -> Reader:
         return snapshot.reader(self.site, stream)
 
-    def capture(self, stream: StreamId, after: Position | None) -> Capture:
-        return replication.capture(self.site, stream, after)
+    def capture(
+        self, stream: StreamId, after: Position | None, seen: Lineage | None = None
+    ) -> Capture:
+        return replication.capture(self.site, stream, after, seen)
 
     def retention(self, stream: StreamId) -> Retention:
         return replication.retention(self.site, stream)
 
-    def beat(self) -> None:
-        replication.beat(self.site)
+    def beat(self) -> int:
+        return lineage.beat(self.site)
 
     def decoder(self) -> Decoder:
         return pgoutput.PgoutputDecoder(self.site.migration)

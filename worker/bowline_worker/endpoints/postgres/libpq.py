@@ -18,6 +18,14 @@ def execute(pgconn: pq.abc.PGconn, statement: str, status: pq.ExecStatus) -> pq.
     return found
 
 
+def query(pgconn: pq.abc.PGconn, statement: str) -> list[str]:
+    """Send a statement; return the first row of what it answers."""
+    found = execute(pgconn, statement, pq.ExecStatus.TUPLES_OK)
+    while result(pgconn) is not None:
+        pass
+    return [(found.get_value(0, at) or b"").decode() for at in range(found.nfields)]
+
+
 def refuse(pgconn: pq.abc.PGconn, failed: pq.abc.PGresult | None) -> NoReturn:
     """Raise what the server said, with the connection ready for the next statement."""
     while result(pgconn) is not None:

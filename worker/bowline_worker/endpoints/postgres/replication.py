@@ -17,9 +17,8 @@ from psycopg import errors, pq
 
 from bowline_worker.bookkeeping import StreamId
 from bowline_worker.contract import BowlineError, TryAgain, Unsafe
-from bowline_worker.endpoints.base import Piece
-from bowline_worker.endpoints.postgres import names
-from bowline_worker.endpoints.postgres.catalog import Db, records
+from bowline_worker.endpoints.base import Lineage, Piece
+from bowline_worker.endpoints.postgres import lineage, names
 from bowline_worker.endpoints.postgres.connection import (
     Site,
     connect,
@@ -29,7 +28,7 @@ from bowline_worker.endpoints.postgres.connection import (
     quote,
     translated,
 )
-from bowline_worker.endpoints.postgres.frames import EPOCH_MICROSECONDS, position_from, unreadable
+from bowline_worker.endpoints.postgres.frames import EPOCH_MICROSECONDS, unreadable
 from bowline_worker.endpoints.postgres.libpq import execute, result
 from bowline_worker.endpoints.postgres.pieces import PieceMaker
 from bowline_worker.endpoints.postgres.slots import (
@@ -44,7 +43,7 @@ from bowline_worker.endpoints.postgres.slots import (
 )
 from bowline_worker.model import Position
 
-__all__ = ["PostgresCapture", "arm", "beat", "capture", "disarm", "retention", "slots"]
+__all__ = ["PostgresCapture", "arm", "capture", "disarm", "retention", "slots"]
 
 #: One call returns about so much at most, so that its caller can make it durable.
 READ_BYTES = 4 << 20
@@ -56,18 +55,10 @@ _HEADER = 25  # of XLogData: type, two positions, a clock
 _u64 = struct.Struct(">Q").unpack_from
 _status = struct.Struct(">cQQQqB").pack
 
-BEAT = """
-insert into bowline.heartbeat as h (migration, beat) values (%s, 1)
-on conflict (migration) do update set beat = h.beat + 1, at = clock_timestamp()"""
 
-
-def beat(site: Site) -> None:
-    """Write a heartbeat row. A connection each time: once a second, and nothing to go stale."""
-    with translated(site, "could not write a heartbeat"), connect(site) as connection:
-        connection.execute(BEAT.encode(), (site.migration,))
-
-
-def capture(site: Site, stream: StreamId, after: Position | None) -> PostgresCapture:
+def capture(
+    site: Site, stream: StreamId, after: Position | None, seen: Lineage | None = None
+) -> PostgresCapture:
     """Stream what committed after that position (None: from the slot's start); see base.Endpoint."""
     with translated(site, "could not read the slot"), connect(site) as connection:
         slot = require(connection, site, stream.number)
@@ -81,26 +72,17 @@ def capture(site: Site, stream: StreamId, after: Position | None) -> PostgresCap
                 reason="JournalBehindSlot",
                 hint="changes in between are lost; bring the right journal back, or start the migration anew",
             )
-        if after is not None and after > (end := _end(connection)):
-            # The server would skip all that commits below `after`, and those are rows that nobody has.
-            raise Unsafe(
-                f"{site.side}: the server's log ends at {end}, and the journal at {after}",
-                reason="OriginWentBack",
-                hint="the server was restored, or a standby that was behind took over: start the migration anew",
-            )
-        end_consumer(connection, site, slot.name)
-    pgconn = connect_replication(site)
-    try:
-        _start(site, pgconn, slot.name, after)
-    except BaseException:
-        pgconn.finish()
-        raise
-    return PostgresCapture(site, slot.name, pgconn, after, slot.confirmed)
-
-
-def _end(connection: Db) -> Position:
-    (row,) = records(connection, "select pg_current_wal_lsn()::text as position")
-    return position_from(row["position"])
+        pgconn = connect_replication(site)
+        try:
+            found = lineage.read(pgconn)
+            if after is not None:
+                lineage.check(site, connection, pgconn, found, after, seen)
+            end_consumer(connection, site, slot.name)
+            _start(site, pgconn, slot.name, after)
+            return PostgresCapture(site, slot.name, pgconn, found, after, slot.confirmed)
+        except BaseException:
+            pgconn.finish()
+            raise
 
 
 def _start(site: Site, pgconn: pq.abc.PGconn, slot: str, after: Position | None) -> None:
@@ -148,10 +130,12 @@ class PostgresCapture:
         site: Site,
         slot: str,
         pgconn: pq.abc.PGconn,
+        found: Lineage,
         after: Position | None,
         confirmed: Position,
     ) -> None:
         self._site, self._slot, self._pgconn = site, slot, pgconn
+        self.lineage = found
         self._poll = select.poll()
         self._poll.register(pgconn.socket, select.POLLIN)
         self._acknowledged = after.order if after else 0

@@ -1,0 +1,92 @@
+"""Notice an origin whose log is not the one that was read: restored, or taken over by a standby that was behind.
+
+The server sends nothing that commits below the position which a stream asks for. On a server that lost what it had
+sent, new transactions get those positions again: they would be skipped without a word.
+
+- A promotion, or a recovery to a point in time, starts a new timeline; its history tells where it left the old one.
+- A storage snapshot that was put back has the same timeline: its log ends earlier, until the application has written as
+  much again; and its heartbeat counts on from an older number.
+"""
+
+from __future__ import annotations
+
+from psycopg import pq
+
+from bowline_worker.contract import Unsafe
+from bowline_worker.endpoints.base import Lineage
+from bowline_worker.endpoints.postgres import books
+from bowline_worker.endpoints.postgres.catalog import Db, records
+from bowline_worker.endpoints.postgres.connection import Site, translated
+from bowline_worker.endpoints.postgres.frames import position_from
+from bowline_worker.endpoints.postgres.libpq import query
+from bowline_worker.model import Position
+
+BEAT = """
+insert into bowline.heartbeat as h (migration, beat) values (%(migration)s, 1)
+on conflict (migration) do update set beat = h.beat + 1, at = clock_timestamp()
+returning h.beat"""
+STATE = """
+select pg_current_wal_lsn()::text as log_end,
+       coalesce((select beat from bowline.heartbeat where migration = %(migration)s), 0) as beat"""
+
+
+def beat(site: Site) -> int:
+    """Write a heartbeat row, durably; tell its number. A connection each time: nothing to go stale."""
+    with translated(site, "could not write a heartbeat"), books.durably(site) as connection:
+        (row,) = records(connection, BEAT, {"migration": site.migration})
+        return int(row["beat"])
+
+
+def read(stream: pq.abc.PGconn) -> Lineage:
+    """What the server at the other end of a replication connection is."""
+    system, timeline, *_ = query(stream, "IDENTIFY_SYSTEM")
+    return Lineage(log=f"{system}/{timeline}")
+
+
+def check(
+    site: Site,
+    connection: Db,
+    stream: pq.abc.PGconn,
+    found: Lineage,
+    after: Position,
+    seen: Lineage | None,
+) -> None:
+    """Unsafe where the server does not have what was read from it up to `after`."""
+    (now,) = records(connection, STATE, {"migration": site.migration})
+    if after > (end := position_from(now["log_end"])):
+        raise _went_back(site, f"the server's log ends at {end}, and the journal at {after}")
+    if seen is None:
+        return
+    old_system, old = seen.log.split("/")
+    system, timeline = found.log.split("/")
+    if system != old_system:
+        raise _went_back(site, f"it was the server {old_system}, and is the server {system}")
+    if timeline != old:
+        left = _left(stream, old, timeline)
+        if left is None or after > left:
+            where = (
+                f"left timeline {old} at {left}" if left else f"does not come from timeline {old}"
+            )
+            raise _went_back(site, f"timeline {timeline} {where}, and the journal ends at {after}")
+    if now["beat"] < seen.beat:
+        raise _went_back(
+            site, f"heartbeat {seen.beat} was written, and {now['beat']} is the newest"
+        )
+
+
+def _left(stream: pq.abc.PGconn, old: str, timeline: str) -> Position | None:
+    """Where the old timeline ends in the history of the new one; None: it is not in it."""
+    _, history = query(stream, f"TIMELINE_HISTORY {timeline}")
+    for line in history.splitlines():
+        match line.split():
+            case [number, at, *_] if number == old:
+                return position_from(at)
+    return None
+
+
+def _went_back(site: Site, what: str) -> Unsafe:
+    return Unsafe(
+        f"{site.side}: {what}",
+        reason="OriginWentBack",
+        hint="the server was restored, or a standby that was behind took over: start the migration anew",
+    )
