@@ -9,7 +9,7 @@ import pytest
 
 from bowline_worker.contract import Exit, Failure, Role, Side, Verdict
 from road.by_hand import Ended, Worker, wait_until
-from road.faulty import SHAPES_PACE, Fault, Harm, Place
+from road.faulty import BLIND, SHAPES_PACE, Fault, Harm, Place
 from road.switch_rig import SwitchRoad, told, wake
 
 pytestmark = pytest.mark.slow
@@ -85,9 +85,10 @@ def watchful(road: SwitchRoad) -> SwitchRoad:
     return road
 
 
-def start_capture(road: SwitchRoad, pace: float) -> Worker:
+def start_capture(road: SwitchRoad, pace: float, *, blind: bool = False) -> Worker:
     number = road.look(road.primary, "select opened from bowline.switch")[0][0]
     env = {SHAPES_PACE: str(pace)} if pace else {}
+    env |= {BLIND: "yes"} if blind else {}
     return road.start(Role.CAPTURE, env=env, origin=road.primary, number=number)
 
 
@@ -152,11 +153,11 @@ ROWS = {
 
 @pytest.mark.parametrize("what", ROWS)
 def test_a_row_in_a_new_form_is_never_half_applied(road: SwitchRoad, what: str) -> None:
-    """The capture is slow to see it here: the first row of a new form reaches the apply, which must not guess."""
+    """The capture does not look here: the first row of a new form reaches the apply, which must not guess."""
     road.stand(Side.SOURCE)
     capture, _ = road.out
     capture.kill()
-    road.out[0] = start_capture(road, 3600.0)
+    road.out[0] = start_capture(road, 0, blind=True)
     road.check_streaming()
     table, row = ROWS[what]
 
@@ -164,6 +165,28 @@ def test_a_row_in_a_new_form_is_never_half_applied(road: SwitchRoad, what: str) 
 
     check_named(stopped_by(road), table)
     assert road.look(Side.TARGET, f"select from {table}") == []
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_row_of_a_wider_type_is_not_rounded_silently(road: SwitchRoad, restarted: bool) -> None:
+    """Its value fits the other side's type all too well. The stream tells the new shape with the first such row."""
+    road.stand(Side.SOURCE)
+    road.out[0].kill()
+    road.out[0] = start_capture(road, 3600.0)
+    road.check_streaming()
+    source = road.database(Side.SOURCE)
+    if not restarted:
+        # The shape that the stream knows is another one than that of the first row which it tells.
+        source.run("insert into public.spare values (1, 'a', 'b', 1.25)")
+        road.check_streaming()
+
+    source.run(
+        "alter table public.spare alter n type numeric(9, 4)",
+        "insert into public.spare values (2, 'a', 'b', 1.2567)",
+    )
+
+    check_named(stopped_by(road), "public.spare.n")
+    assert road.look(Side.TARGET, "select from public.spare where id = 2") == []
 
 
 # --- at Barrier ----------------------------------------------------------------------------------

@@ -358,6 +358,23 @@ def test_a_lost_view_ends_the_role(tmp_path: Path) -> None:
         capture.run(rig.context)
 
 
+def test_a_row_that_comes_with_a_changed_shape_is_not_journalled(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+
+    def alter() -> None:
+        if len(rig.origin.batches) == 1:
+            rig.origin.print, rig.origin.columns = "2", ["id", "wider"]
+
+    rig.origin.on_read = alter
+    rig.origin.batches = [[piece(1, announces=True)], [], [piece(2, announces=True)]]
+    rig.start()
+    rig.join()
+
+    assert isinstance(rig.failure, Unsupported)
+    assert rig.failure.reason == "SchemaChanged"
+    assert everything(rig.directory) == [b"<1>"]
+
+
 def test_ddl_on_a_migrated_table_stops_the_stream_and_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -212,6 +212,22 @@ def test_a_missing_journal_is_refused_once_blocks_were_applied(tmp_path: Path) -
         reader(tmp_path).read(7)
 
 
+def test_a_journal_that_begins_while_it_is_looked_at_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An apply that is started with its capture would end for good."""
+    listed = DirectoryStore.segments
+
+    def begin(store: DirectoryStore) -> list[str]:
+        monkeypatch.undo()
+        writer(tmp_path).append(draft(1))
+        return listed(store)
+
+    monkeypatch.setattr(DirectoryStore, "segments", begin)
+
+    assert [block.number for block in reader(tmp_path).read(0)] == [1]
+
+
 def test_a_journal_without_its_list_of_segments_is_refused(tmp_path: Path) -> None:
     writer(tmp_path).append(draft(1))
     (tmp_path / "CURRENT").unlink()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -49,9 +50,11 @@ class Loop:
         capture: Capture,
         watch: Watch,
         keeps: Keeps,
+        check_shapes: Callable[[], None],
     ) -> None:
         self._context, self._stream, self._directory = context, stream, directory
         self._writer, self._capture, self._watch, self._keeps = writer, capture, watch, keeps
+        self._check_shapes = check_shapes
         self._grouper = Grouper(writer.mark.position, capture.describe)
         self._meter = Meter()
         self._report_due = self._retain_due = 0.0
@@ -63,6 +66,9 @@ class Loop:
             self._look_after()
             # Whoever waits for a fuller block delays it: one is as full as the last fsync was slow.
             pieces = self._capture.read(0.0 if self._grouper.is_open else READ_SECONDS)
+            if any(piece.announces for piece in pieces):
+                # A wider type's values would be rounded on the other side, until somebody looks at the catalogue.
+                self._check_shapes()
             for piece in pieces:
                 for draft in self._grouper.add(piece):
                     self._keep(draft)

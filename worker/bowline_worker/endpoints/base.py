@@ -109,6 +109,7 @@ class Piece:
     committed_at: float = 0.0
     relations: frozenset[int] = frozenset()  #: what `describe` must explain for this payload
     redefines: bool = False  #: a relation changed its shape in here: it starts a new block
+    announces: bool = False  #: a relation's shape is told, anew or for the first time: it may not be the known one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,17 +66,23 @@ class DirectoryStore:
 
     def load(self) -> tuple[Current, Identity] | None:
         """Read CURRENT; None: this journal was never begun."""
+        if (loaded := self._open_current()) is not None or not self.segments():
+            return loaded
+        # A writer makes CURRENT before the first segment: one that began between our two looks has made it by now.
+        if (loaded := self._open_current()) is not None:
+            return loaded
+        raise Unsafe(
+            f"journal {self.directory} has segments and no file CURRENT",
+            reason="JournalDamaged",
+            hint="check the volume; without this file the stream can't be continued",
+        )
+
+    def _open_current(self) -> tuple[Current, Identity] | None:
         try:
             with open(self.directory / CURRENT, "rb") as file:
                 found = os.fstat(file.fileno())
                 content = file.read()
         except FileNotFoundError:
-            if self.segments():
-                raise Unsafe(
-                    f"journal {self.directory} has segments and no file CURRENT",
-                    reason="JournalDamaged",
-                    hint="check the volume; without this file the stream can't be continued",
-                ) from None
             return None
         return parse_current(content), (found.st_ino, found.st_mtime_ns, found.st_size)
 

@@ -6,6 +6,7 @@ import logging
 import time
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from bowline_worker.bookkeeping import StreamId
@@ -57,10 +58,11 @@ def run(context: Context) -> None:
             stack.callback(holding.close)
         writer, capture = connect(context, origin, stream, directory, stack)
         keeps = Keeps(origin, stream)
+        look = partial(check_shapes, origin, directory)
         duties = [
             Duty("write heartbeats", Heart(origin, directory, capture.lineage).beat, BEAT_SECONDS),
             Duty("see what the origin keeps", keeps.look, RETENTION_SECONDS),
-            Duty("compare the schema", lambda: check_shapes(origin, directory), SHAPES_SECONDS),
+            Duty("compare the schema", look, SHAPES_SECONDS),
         ]
         if holding is not None:
             # A lost view is not to be waited for: a new start renews it.
@@ -68,7 +70,7 @@ def run(context: Context) -> None:
         watch = Watch(duties)
         stack.callback(watch.stop)
         watch.start()
-        Loop(context, stream, directory, writer, capture, watch, keeps).run()
+        Loop(context, stream, directory, writer, capture, watch, keeps, look).run()
 
 
 # --- the start -----------------------------------------------------------------------------------

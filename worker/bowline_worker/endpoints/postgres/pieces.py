@@ -51,6 +51,7 @@ class _Draft:
     starts: bool = True
     relations: set[int] = field(default_factory=set)
     redefined: dict[int, bytes] = field(default_factory=dict)
+    announces: bool = False
 
     def add(self, message: bytes | memoryview) -> None:
         self.frames += (pack_length(len(message)), message)
@@ -67,6 +68,7 @@ class _Draft:
             committed_at=self.at.committed_at,
             relations=frozenset(self.relations),
             redefines=bool(self.redefined),
+            announces=self.announces,
         )
 
 
@@ -163,6 +165,7 @@ class PieceMaker:
         if relation.is_own:
             self._own.add(relation.oid)
         known = draft.redefined.get(relation.oid) or self._shapes.get(relation.oid)
+        draft.announces = draft.announces or (known != message and not relation.is_own)
         if known is None:
             # No piece named it before, so telling it early misleads none.
             self._shapes[relation.oid] = message
