@@ -33,7 +33,7 @@ SCHEMA = (
     "create table public.hit (day date, n int, primary key (day, n)) partition by range (day)",
     "create table public.hit_old partition of public.hit for values from ('2020-01-01') to ('2025-01-01')",
     "create table public.hit_new partition of public.hit for values from ('2025-01-01') to ('2030-01-01')",
-    "create table public.spare (id int primary key, a text, b text, n numeric(9, 2))",
+    "create table public.spare (id int primary key, n numeric(9, 2), a text, b text)",
     "create table public.loose (day date, n int, primary key (day, n))",
     "create sequence public.ticket",
     f"grant all on all tables in schema public to {APPLICATION}",

@@ -146,8 +146,8 @@ def test_the_product_looks_often_enough(road: SwitchRoad) -> None:
 # --- with rows in the new form: the road is not used again ---------------------------------------
 
 ROWS = {
-    "ADD COLUMN with a default": ("public.spare", "insert into public.spare values (1, 'a', 'b')"),
-    "RENAME COLUMN": ("public.spare", "insert into public.spare values (1, 'a', 'b')"),
+    "ADD COLUMN with a default": ("public.spare", "insert into public.spare (id) values (1)"),
+    "RENAME COLUMN": ("public.spare", "insert into public.spare (id) values (1)"),
 }
 
 
@@ -177,12 +177,12 @@ def test_a_row_of_a_wider_type_is_not_rounded_silently(road: SwitchRoad, restart
     source = road.database(Side.SOURCE)
     if not restarted:
         # The shape that the stream knows is another one than that of the first row which it tells.
-        source.run("insert into public.spare values (1, 'a', 'b', 1.25)")
+        source.run("insert into public.spare (id, n) values (1, 1.25)")
         road.check_streaming()
 
     source.run(
         "alter table public.spare alter n type numeric(9, 4)",
-        "insert into public.spare values (2, 'a', 'b', 1.2567)",
+        "insert into public.spare (id, n) values (2, 1.2567)",
     )
 
     check_named(stopped_by(road), "public.spare.n")
@@ -204,7 +204,11 @@ NEW = {
 def test_ddl_just_before_the_fence_takes_the_switch_back(
     road: SwitchRoad, loser: Side, what: str
 ) -> None:
+    """The capture does not look here, which would end the stream too: the change comes between two of its looks."""
     road.stand(loser)
+    road.out[0].kill()
+    road.out[0] = start_capture(road, 0, blind=True)
+    road.check_streaming()
     road.attempt += 1
     cutover = road.cutover(Fault("Fence", Place.BEFORE, Harm.STOP))
     road.follow(cutover)
@@ -219,15 +223,7 @@ def test_ddl_just_before_the_fence_takes_the_switch_back(
     road.insert(loser)
     road.database(loser).run(NEW[what].undo)
     road.aborted()
-    restart_refused(road)
     road.check_aborted()
     road.switch_over()
     road.check_switched()
     road.is_whole = True
-
-
-def restart_refused(road: SwitchRoad) -> None:
-    """A capture that has seen the change too is started again, as the one who put the schema back would."""
-    capture = road.out[0]
-    if capture.process.poll() == Exit.UNSUPPORTED:
-        road.out[0] = start_capture(road, 0)

@@ -95,7 +95,7 @@ def differences(before: Shapes, now: Shapes) -> list[str]:
 
 def schema_changed(before: Shapes, now: Shapes) -> Unsupported:
     """Make the error that names tables and columns, and what to do."""
-    found = differences(before, now) or ["keys, indexes or partitions of the tables"]
+    found = differences(before, now) or ["partitions, or something that was changed back meanwhile"]
     more = f", and {len(found) - 5} more" if len(found) > 5 else ""
     return Unsupported(
         f"the schema of migrated tables changed while streaming: {'; '.join(found[:5])}{more}",
