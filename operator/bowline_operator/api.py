@@ -129,7 +129,7 @@ class SchemaOptions(Part):
     overrides: ObjectRef | None = None
     """ConfigMap with SQL that replaces exported objects."""
     accepted_issues: list[str] = Field(default_factory=list, max_length=1000)
-    """Reasons of findings that were looked at and don't block."""
+    """Reasons of findings that were looked at and don't block: those whose remedy offers it."""
     defer_indexes: bool = True
     """Make secondary indexes and constraints after the load, which is faster."""
 
@@ -316,7 +316,6 @@ def unsupported(spec: Spec) -> list[str]:
         "spec.target.engine: Oracle": spec.target.engine is Engine.ORACLE,
         "spec.schema.overrides": spec.schema_.overrides is not None,
         "spec.schema.deferIndexes: false": not spec.schema_.defer_indexes,
-        "spec.schema.acceptedIssues": bool(spec.schema_.accepted_issues),
         "spec.journal.objectStore": spec.journal.object_store is not None,
         "spec.journal.retention: Archive": spec.journal.retention is Retention.ARCHIVE,
         "spec.cutover.rehearsal": spec.cutover.rehearsal,

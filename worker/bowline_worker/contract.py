@@ -193,6 +193,9 @@ class Config(Message):
 
     # data path
     existing_schema: bool = False  #: spec.schema.mode: Existing
+    accepted_issues: list[str] = Field(
+        default_factory=list
+    )  #: reasons of findings that don't block
     parallelism: int = 2  #: snapshot and index workers
     chunk_rows: int = 200_000  #: rows, as estimated, in a snapshot chunk
     lanes: int = 2

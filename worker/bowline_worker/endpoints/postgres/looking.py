@@ -63,6 +63,13 @@ class Look:
     def error(self, reason: str, message: str, remedy: str = "", *, about: str = "") -> Finding:
         return self._finding(Severity.ERROR, reason, message, remedy, about)
 
+    def acceptable(self, reason: str, message: str, remedy: str, *, about: str = "") -> Finding:
+        """An error that `spec.schema.acceptedIssues` may turn into a warning, by its reason."""
+        if reason in self.site.config.accepted_issues:
+            return self.warning(reason, f"{message} (accepted)", remedy, about=about)
+        remedy = f"{remedy}; or accept it: add {reason} to spec.schema.acceptedIssues"
+        return self.error(reason, message, remedy, about=about)
+
     def warning(self, reason: str, message: str, remedy: str = "", *, about: str = "") -> Finding:
         return self._finding(Severity.WARNING, reason, message, remedy, about)
 
