@@ -153,6 +153,56 @@ def test_the_key_is_what_the_stream_identifies_rows_by(
     assert (table.key, table.one_lane) == (key, one_lane)
 
 
+@pytest.mark.parametrize(
+    ("type_text", "one_lane"),
+    [
+        ("bigint", False),
+        ("text", False),
+        ('text collate "C"', False),
+        ("text collate blind", True),
+        ("varchar(9) collate blind", True),
+        ("uuid", False),
+        ("timestamptz", False),
+        ("char(3)", False),
+        ("bpchar", True),
+        ("numeric", True),
+        ("numeric(12, 2)", False),
+        ("double precision", True),
+        ("interval", True),
+        ("jsonb", True),
+        ("text[]", True),
+        ("mood", False),
+        ("fixed", False),
+        ("nested", False),
+        ("loose", True),
+        ("blindly", True),
+    ],
+)
+def test_a_key_whose_equal_values_differ_as_text_is_one_lanes(
+    pair: Pair, type_text: str, one_lane: bool
+) -> None:
+    """Two lanes would change one row at once, or in the wrong order."""
+    blind = []
+    if "blind" in type_text:
+        if not pair.source.rows("select from pg_collation where collprovider = 'i'"):
+            pytest.skip("this server was built without ICU")
+        blind = [
+            "create collation blind (provider = icu, locale = 'und-u-ks-level2', deterministic = false)",
+            "create domain blindly as text collate blind",
+        ]
+    site = source(
+        pair,
+        *blind,
+        "create type mood as enum ('calm', 'wild')",
+        "create domain fixed as numeric(9, 3)",
+        "create domain nested as fixed check (value > 0)",
+        "create domain loose as numeric",
+        f"create table t (id {type_text} primary key, v text)",
+    )
+
+    assert found(site)["public.t"].one_lane is one_lane
+
+
 def test_unlogged_tables_are_marked_and_temporary_ones_left_out(pair: Pair) -> None:
     with pair.source.connect() as connection:
         connection.execute("create temp table t (id int primary key)")

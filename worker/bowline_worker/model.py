@@ -71,7 +71,7 @@ class Table:
     key: tuple[
         str, ...
     ]  #: columns that identify a row in the stream; empty: a multiset, identified by all columns
-    one_lane: bool  #: a further unique or exclusion index exists, or no key: its changes can't be spread over lanes
+    one_lane: bool  #: its changes can't be spread over lanes: no key, a further unique index, or equal keys that differ
     estimated_rows: int = 0
     estimated_bytes: int = 0
     parent: TableName | None = None  #: of a partition

@@ -63,6 +63,26 @@ from pg_index i join pg_class c on c.oid = i.indexrelid
 where i.indrelid = any (%s::oid[]) and (i.indisunique or i.indisexclusion)
 order by i.indrelid, i.indexrelid"""
 
+#: Columns whose equal values may differ as text: of another type than these, or of a collation that calls more equal.
+#: Those of a numeric have one text only where its scale is fixed, else 1.0 equals 1.00; so it is with char's blanks.
+MANY_TEXTS = """
+with recursive base (type, now, modifier) as (
+    select oid, oid, typtypmod from pg_type
+    union all
+    select b.type, t.typbasetype, greatest(b.modifier, t.typtypmod) from base b join pg_type t on t.oid = b.now
+    where t.typtype = 'd')
+select a.attrelid::int8 as oid, a.attname::text as name
+from pg_attribute a
+join base b on b.type = a.atttypid
+join pg_type t on t.oid = b.now and t.typtype <> 'd'
+left join pg_collation c on c.oid = a.attcollation
+where a.attrelid = any (%s::oid[]) and a.attnum > 0 and not a.attisdropped
+  and (t.typtype not in ('b', 'e') or coalesce(to_jsonb(c) ->> 'collisdeterministic', 'true') = 'false'
+       or t.typtype = 'b' and case
+           when t.oid in ('numeric'::regtype, 'bpchar'::regtype) then greatest(a.atttypmod, b.modifier) < 0
+           else t.oid <> all ('{bool,bytea,"char",name,int2,int4,int8,oid,text,varchar,date,time,
+               timestamp,timestamptz,uuid,inet,cidr,macaddr,macaddr8,bit,varbit,pg_lsn}'::regtype[]) end)"""
+
 #: reltuples belongs to relpages, as for the planner; the size is that of now.
 SIZES = """
 select c.oid::int8 as oid, c.reltuples::float8 as tuples, c.relpages as pages,
@@ -238,6 +258,7 @@ def read_tables(connection: Db, config: Config) -> tuple[Table, ...]:
     sizes = {
         row["oid"]: row for row in records(connection, SIZES, {"oids": oids, "value": VALUE_BYTES})
     }
+    many = {(row["oid"], row["name"]) for row in records(connection, MANY_TEXTS, (oids,))}
     found = []
     for leaf in leaves:
         key = find_key(leaf.identity, columns[leaf.oid], indexes[leaf.oid])
@@ -249,7 +270,7 @@ def read_tables(connection: Db, config: Config) -> tuple[Table, ...]:
                 name=leaf.table,
                 columns=columns[leaf.oid],
                 key=key,
-                one_lane=not key or further > 0,
+                one_lane=not key or further > 0 or any((leaf.oid, name) in many for name in key),
                 estimated_rows=_estimated_rows(size) if size else 0,
                 estimated_bytes=size["bytes"] if size else 0,
                 parent=parent.table if parent else None,
