@@ -5,7 +5,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test lint conformance mutants soak bench-load clean
+.PHONY: help setup demo test lint crds conformance mutants soak bench-load clean
 
 help: ## Show what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ lint: $(READY) ## Formatting, rules, types, and the direction of imports
 	$(RUN) -m ruff check
 	$(RUN) -m mypy
 	$(VENV)/bin/lint-imports
+
+crds: $(READY) ## Write crds/ anew from api.py
+	@mkdir -p crds && $(VENV)/bin/bowline crd > crds/databasemigrations.yaml
 
 conformance: $(READY) ## The endpoints' suite: ENDPOINT=memory or ENDPOINT=postgresql; none: all
 	ENDPOINT=$(ENDPOINT) $(RUN) -m pytest tests/endpoints

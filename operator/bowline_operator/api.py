@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 from pydantic.alias_generators import to_camel
 
 from bowline_operator.durations import Duration, Quantity
@@ -19,6 +19,9 @@ from bowline_worker.contract import Engine, LosingSide, TlsMode
 GROUP = "bowline.dev"
 VERSION = "v1alpha1"
 KIND = "DatabaseMigration"
+
+#: `schema.table`, both up to 63 bytes, that may be quoted.
+Pattern: TypeAlias = Annotated[str, Field(max_length=260)]
 
 _PORTS = {Engine.POSTGRESQL: 5432, Engine.YUGABYTEDB: 5433, Engine.ORACLE: 1521}
 
@@ -55,8 +58,27 @@ class Tls(Part):
     """How the connection is encrypted; `ca.crt`, `tls.crt` and `tls.key` come from the credentials Secret."""
 
 
+def rules(*pairs: tuple[str, str]) -> ConfigDict:
+    """CEL rules of the CRD, each with its message: the API server's form of the validator beside them."""
+    found: list[JsonValue] = [{"rule": rule, "message": message} for rule, message in pairs]
+    return ConfigDict(json_schema_extra={"x-kubernetes-validations": found})
+
+
 class Database(Part):
     """One side. Immutable once replication began."""
+
+    model_config = rules(
+        (
+            "self.engine != 'Oracle' || !has(self.database) &&"
+            " [has(self.serviceName), has(self.sid), has(self.tnsAlias)].filter(given, given).size() == 1",
+            "needs exactly one of serviceName, sid and tnsAlias",
+        ),
+        (
+            "self.engine == 'Oracle' || !has(self.serviceName) && !has(self.sid) && !has(self.tnsAlias)",
+            "serviceName, sid and tnsAlias: only for engine Oracle, use database",
+        ),
+        ("self.engine != 'PostgreSQL' || has(self.database)", "database is required"),
+    )
 
     engine: Engine
     """Oracle, PostgreSQL or YugabyteDB."""
@@ -112,9 +134,9 @@ class Database(Part):
 class Tables(Part):
     """Which tables move. Immutable once replication began."""
 
-    include: list[str] = Field(default_factory=list, max_length=1000)
+    include: list[Pattern] = Field(default_factory=list, max_length=1000)
     """Patterns `schema.table` with `*` and `?`; none: all tables of the source's schema."""
-    exclude: list[str] = Field(default_factory=list, max_length=1000)
+    exclude: list[Pattern] = Field(default_factory=list, max_length=1000)
     """Patterns of tables that stay out although they are included."""
 
 
@@ -128,7 +150,9 @@ class SchemaOptions(Part):
     """Migrate: the schema is exported and imported. Existing: the target has it already."""
     overrides: ObjectRef | None = None
     """ConfigMap with SQL that replaces exported objects."""
-    accepted_issues: list[str] = Field(default_factory=list, max_length=1000)
+    accepted_issues: list[Annotated[str, Field(max_length=63)]] = Field(
+        default_factory=list, max_length=1000
+    )
     """Reasons of findings that were looked at and don't block: those whose remedy offers it."""
     defer_indexes: bool = True
     """Make secondary indexes and constraints after the load, which is faster."""

@@ -18,6 +18,7 @@ from ruamel.yaml import YAML
 
 from bowline_operator import local
 from bowline_operator.api import Request, unsupported
+from bowline_operator.crd import as_yaml
 from bowline_operator.durations import parse_duration
 from bowline_operator.edit import set_phase
 from bowline_operator.grants import grants_sql
@@ -299,6 +300,12 @@ def grants(
             revoke=revoke,
         )
     )
+
+
+@main.command(epilog=EXIT_CODES)
+def crd() -> None:
+    """Print the CustomResourceDefinition, for `kubectl apply -f -` or a GitOps repository."""
+    click.echo(as_yaml(), nl=False)
 
 
 if __name__ == "__main__":

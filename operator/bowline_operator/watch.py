@@ -11,7 +11,7 @@ from bowline_operator.manifest import Manifest, ManifestInvalid, parse, read_con
 from bowline_operator.status import Phase, Status
 from bowline_operator.validation import immutable_changes
 
-_NOT_YET_REPLICATING = frozenset({Phase.PENDING, Phase.ASSESSING, Phase.MIGRATING_SCHEMA})
+NOT_YET_REPLICATING = frozenset({Phase.PENDING, Phase.ASSESSING, Phase.MIGRATING_SCHEMA})
 
 
 @dataclass(slots=True)
@@ -68,7 +68,7 @@ def why_not(old: DatabaseMigration, new: DatabaseMigration, status: Status) -> s
     if old.key != new.key:
         return f"the files are about migration {new.key} now, this is {old.key}"
     changes = immutable_changes(old, new)
-    if changes and status.phase not in _NOT_YET_REPLICATING:
+    if changes and status.phase not in NOT_YET_REPLICATING:
         names = ", ".join(changes)
         return f"{names} can't change once replication began: another database is another migration"
     return ""
