@@ -5,7 +5,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test lint crds conformance mutants soak bench-load clean
+.PHONY: help setup demo test test-api lint crds conformance mutants soak bench-load clean
 
 help: ## Show what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ demo: $(READY) ## The whole road on two servers of its own; KEEP=1 leaves them r
 
 test: lint ## All checks and all tests
 	$(RUN) -m pytest
+
+test-api: $(READY) ## The CRD on a real API server; builds one with Go where KUBEBUILDER_ASSETS is not set
+	$(RUN) -m pytest tests/kube
 
 lint: $(READY) ## Formatting, rules, types, and the direction of imports
 	$(RUN) -m ruff format --check
