@@ -236,8 +236,8 @@ class MemoryEndpoint:
 
     def beat(self) -> int:
         with self.db.transaction() as done:
-            done.signals.append(Signal(SignalKind.HEARTBEAT, 0, self.migration))
             self.db.beats += 1
+            done.signals.append(Signal(SignalKind.HEARTBEAT, self.db.beats, self.migration))
             return self.db.beats
 
     def decoder(self) -> base.Decoder:

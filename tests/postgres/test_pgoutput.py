@@ -198,11 +198,11 @@ def test_heartbeats_are_signals_whether_inserted_or_updated() -> None:
     shape = relation(
         8, TableName("bowline", "heartbeat"), ("migration", "beat", "at"), ("migration",)
     )
-    beat = b"U" + struct.pack(">I", 8) + b"N" + row(b"ours", b"2", b"now")
+    update = b"U" + struct.pack(">I", 8) + b"N" + row(b"ours", b"2", b"now")
 
-    found = one(shape, insert(b"ours", b"1", b"now", oid=8), beat)
+    found = one(shape, insert(b"ours", b"1", b"now", oid=8), update)
 
-    assert found.signals == [Signal(SignalKind.HEARTBEAT, 0, "ours")] * 2
+    assert found.signals == [Signal(SignalKind.HEARTBEAT, beat, "ours") for beat in (1, 2)]
 
 
 def test_a_signal_of_an_unknown_kind_is_not_passed_over() -> None:

@@ -75,12 +75,12 @@ def test_signals_pass_before_the_marker_and_never_fall() -> None:
             transaction(3, signals=signal(SignalKind.CANARY, 3)),
             transaction(4, signals=signal(SignalKind.BARRIER, 4)),
             transaction(5, signals=signal(SignalKind.BARRIER, 9, "a.c")),
-            transaction(6, signals=signal(SignalKind.HEARTBEAT, 0)),
+            transaction(6, signals=signal(SignalKind.HEARTBEAT, 8)),
         ],
         Seen(passed=False),
     )
 
-    assert seen == Seen(passed=False, barrier=5, probe=3, canary=3, position="0/6")
+    assert seen == Seen(passed=False, barrier=5, probe=3, canary=3, beat=8, position="0/6")
 
 
 def test_what_the_snapshot_shows_is_not_applied_again() -> None:

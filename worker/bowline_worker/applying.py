@@ -299,6 +299,7 @@ def _after(row: LaneRow, span: Span, seen: Seen, events: int, discarded: int) ->
         barrier=seen.barrier,
         probe=seen.probe,
         canary=seen.canary,
+        beat=seen.beat,
         position=seen.position,
         events=row.events + events,
         discarded=row.discarded + discarded,

@@ -50,6 +50,7 @@ class LaneRow:
     barrier: int = 0  #: newest signals applied, by attempt
     probe: int = 0
     canary: int = 0
+    beat: int = 0  #: newest heartbeat applied
     events: int = 0  #: changes applied over the stream's life
     discarded: int = 0  #: table rows before the marker
     position: str = ""  #: of the newest transaction applied

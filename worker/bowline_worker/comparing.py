@@ -19,7 +19,7 @@ from bowline_worker.model import Table
 
 #: Rows in flight spoil a hundred buckets or so at a time: few of these.
 BUCKETS = 1024
-#: Looks at what differs, and the pause between them: longer than a healthy stream's lag.
+#: Looks at what differs, and the pause between them.
 LOOKS = 5
 PAUSE_SECONDS = 1.0
 #: Buckets of one table that are taken apart: each costs a scan, and more would tell nothing new.
@@ -41,6 +41,13 @@ class _Pool:
     threads: ThreadPoolExecutor
     stop: threading.Event
     looks: int
+    settle: Callable[[], bool]
+
+    def is_stopped(self, look: int) -> bool:
+        """Before a look; before any but the first, wait until it can tell more than the one before it."""
+        if look == 0:
+            return self.stop.is_set()
+        return self.stop.wait(PAUSE_SECONDS) or self.settle()
 
     def digests(
         self, table: Table
@@ -77,9 +84,13 @@ def compare(
     parallelism: int,
     stop: threading.Event,
     looks: int = LOOKS,
+    settle: Callable[[], bool] = lambda: False,
     progress: Callable[[VerifyReport], None] | None = None,
 ) -> VerifyReport:
-    """Compare all rows of all selected tables, so many tables at a time; `equal` stays None if `stop` is set."""
+    """Compare all rows of all selected tables, so many tables at a time; `equal` stays None if `stop` is set.
+
+    `settle` is called between looks: it waits until one side has what the other had, and tells whether to stop.
+    """
     here = {table.name: table for table in source.tables()}
     there = {table.name for table in target.tables()}
     lone = [
@@ -104,7 +115,7 @@ def compare(
         ThreadPoolExecutor(workers, "other-side") as threads,
         ThreadPoolExecutor(workers, "verify") as pool,
     ):
-        both = _Pool(source, target, threads, stop, looks)
+        both = _Pool(source, target, threads, stop, looks, settle)
 
         def one(table: Table) -> None:
             verdict = _compare_table(both, table)
@@ -130,7 +141,7 @@ def _compare_table(both: _Pool, table: Table) -> TableVerdict | None:
     """Look until no bucket is left that was never equal, or the looks are used up; None: stopped."""
     unsettled: set[int] | None = None
     for look in range(both.looks):
-        if both.stop.is_set() or (look and both.stop.wait(PAUSE_SECONDS)):
+        if both.is_stopped(look):
             return None
         here, there = both.digests(table)
         unequal = unequal_buckets(here, there)
@@ -174,7 +185,7 @@ def _take_apart(both: _Pool, table: Table, buckets: Sequence[int]) -> _Differenc
         seen: list[tuple[Rows, Rows]] = []
         keys: set[str] = set()
         for look in range(both.looks):
-            if both.stop.is_set() or (look and both.stop.wait(PAUSE_SECONDS)):
+            if both.is_stopped(look):
                 return None
             here, there = both.rows(table, bucket)
             seen.append((here, there))

@@ -115,7 +115,7 @@ class SignalKind(StrEnum):
     MARKER = "marker"  #: written with the retirement of the other stream: table rows before it are Bowline's own
     PROBE = "probe"  #: a canary before the fence: the way back works
     CANARY = "canary"  #: written after the marker: the way back works, and is open
-    HEARTBEAT = "heartbeat"  #: attempt 0; gives lag and lets idle slots advance
+    HEARTBEAT = "heartbeat"  #: its attempt is its own number; gives lag and lets idle slots advance
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ class Seen:
     barrier: int = 0
     probe: int = 0
     canary: int = 0
+    beat: int = 0
     position: str = ""
 
     @classmethod
@@ -39,6 +40,7 @@ class Seen:
             barrier=row.barrier,
             probe=row.probe,
             canary=row.canary,
+            beat=row.beat,
             position=row.position,
         )
 
@@ -82,7 +84,7 @@ class Sieve:
                         # Another attempt's marker ends nothing: its number is what tells streams apart.
                         marked = signal.attempt == self.number
                     case SignalKind.HEARTBEAT:
-                        pass
+                        seen = replace(seen, beat=max(seen.beat, signal.attempt))
             if seen.passed:
                 self._keep(part, transaction)
             else:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 from bowline_worker.comparing import MOVING, compare
 from bowline_worker.contract import TryAgain, Unsafe, VerifyReport
 from bowline_worker.roles import Context
+
+#: A stream that lags by more is not worth waiting for in one go; the role is started again.
+SETTLE_SECONDS = 120.0
+SETTLED_SECONDS = 0.1
 
 
 def run(context: Context) -> None:
@@ -20,6 +26,7 @@ def run(context: Context) -> None:
         parallelism=config.parallelism,
         stop=context.stop,
         progress=progress,
+        settle=lambda: settle(context),
     )
     context.report.update(verify=report)
     if report.equal is None:
@@ -45,6 +52,28 @@ def run(context: Context) -> None:
         reason="RowsDiffer",
         hint="see verify.tables of the report; find who wrote to the target, or migrate again",
     )
+
+
+def settle(context: Context) -> bool:
+    """Wait until the passive side has all that has committed on the primary by now; True: stopped meanwhile.
+
+    Else rows that are on their way, which may take long where the stream lags, would be called different.
+    """
+    primary = context.config.primary
+    number = context.side(primary).beat()
+    until = time.monotonic() + SETTLE_SECONDS
+    while not context.stop.is_set():
+        with context.side(primary.other).books() as books:
+            rows = books.lanes(primary, lock=False)
+        if rows and min(row.beat for row in rows) >= number:
+            return False
+        if time.monotonic() > until:
+            raise TryAgain(
+                f"the {primary.other} is more than {SETTLE_SECONDS:g} s behind: its rows can't be compared yet",
+                reason="StreamBehind",
+            )
+        context.stop.wait(SETTLED_SECONDS)
+    return True
 
 
 def _only_moving(detail: str) -> bool:

@@ -55,6 +55,7 @@ create table if not exists bowline.lane (
     barrier int not null default 0,
     probe int not null default 0,
     canary int not null default 0,
+    beat bigint not null default 0,
     events bigint not null default 0,
     discarded bigint not null default 0,
     position text not null default '',
@@ -188,7 +189,7 @@ on conflict (migration) do update set
 #: A generation above 0 is live; an ended one is kept below 0, so that the next is higher; 0 never ran.
 LANE_COLUMNS = (
     "lane", "number", "generation", "block", "passed", "retired", "barrier", "probe", "canary",
-    "events", "discarded", "position",
+    "beat", "events", "discarded", "position",
 )  # fmt: skip
 _LANE = ", ".join((*LANE_COLUMNS, "backend_pid", "backend_started"))
 READ_LANES = f"""

@@ -38,7 +38,7 @@ BEGIN = b"begin isolation level read committed read write"
 #: The effect's place is in the effect's transaction, and only of this generation: else no row.
 ADVANCE = """
 update bowline.lane set block = $1, passed = $2, barrier = $3, probe = $4, canary = $5, events = $6,
-    discarded = $7, position = $8
+    discarded = $7, position = $8, beat = $15
 where migration = $9 and origin = $10 and lane = $11 and number = $12 and generation = $13 and block = $14"""
 
 #: From this many rows on, COPY is faster than arrays.
@@ -91,7 +91,8 @@ class PostgresLane:
         where = (self._site.migration, origin, row.lane, row.number, row.generation, since)
         values = (row.block, row.passed, row.barrier, row.probe, row.canary, row.events)
         parameters = [
-            str(value).encode() for value in (*values, row.discarded, row.position, *where)
+            str(value).encode()
+            for value in (*values, row.discarded, row.position, *where, row.beat)
         ]
         with translated(self._site, f"lane {row.lane}"):
             result = self._run(ADVANCE, parameters)

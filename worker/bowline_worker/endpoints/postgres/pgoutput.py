@@ -147,16 +147,16 @@ class PgoutputDecoder:
         row = change.after
         if row is None or row[relation.place["migration"]] != self._migration.encode():
             return
+        kind: Value
         if relation.table == HEARTBEAT_TABLE:
-            signal = Signal(SignalKind.HEARTBEAT, 0, self._migration)
+            kind, number = SignalKind.HEARTBEAT.encode(), row[relation.place["beat"]]
         elif change.op is Op.INSERT:
-            kind, attempt = (row[relation.place[name]] for name in ("kind", "attempt"))
-            if not isinstance(kind, bytes) or not isinstance(attempt, bytes):
-                unreadable("a signal without a kind or an attempt")
-            signal = Signal(SignalKind(kind.decode()), int(attempt), self._migration)
+            kind, number = (row[relation.place[name]] for name in ("kind", "attempt"))
         else:
             return
-        transaction.signals.append(signal)
+        if not isinstance(kind, bytes) or not isinstance(number, bytes):
+            unreadable("a signal without a kind or a number")
+        transaction.signals.append(Signal(SignalKind(kind.decode()), int(number), self._migration))
 
 
 def _nothing(payload: bytes, start: int, end: int) -> None:
