@@ -34,7 +34,7 @@ def copy_figures(seen: Observed, status: Status) -> None:
         if entry.role is Role.ASSESS:
             _findings(seen, status, entry.family, entry.state)
         if entry.role is Role.CLEANUP and report.left_behind:
-            status.left_behind = report.left_behind
+            status.left_behind = [*report.left_behind, *_unapplied(status)]
         if entry.role is Role.VERIFY:
             _verification(status, entry, report)
     active = status.active_stream
@@ -43,6 +43,16 @@ def copy_figures(seen: Observed, status: Status) -> None:
             active.origin,
             active.number,
         )
+
+
+def _unapplied(status: Status) -> list[str]:
+    """Say that the losing side is no copy, where its stream was ended before it had everything."""
+    ours = [stream for stream in status.streams if stream.origin is status.primary]
+    last = max(ours, key=lambda stream: stream.number, default=None)
+    if last is None or not last.remaining:
+        return []
+    loser = status.primary.other.side
+    return [f"{loser}: about {last.remaining} changes of the {loser.other} were not applied there"]
 
 
 def _findings(seen: Observed, status: Status, of_family: str, state: JobState) -> None:

@@ -205,7 +205,10 @@ def test_complete_stops_the_streams_before_it_cleans_up() -> None:
 
     assert world.started[-1] == "shop-cleanup-1"
     assert world.alive() == []
-    assert world.status.left_behind == ["the fence of the source"]
+    assert world.status.left_behind == [
+        "the fence of the source",
+        "source: about 3 changes of the target were not applied there",
+    ]
     assert world.status.primary is Primary.TARGET
     assert world.truth(ConditionType.READY) == "True"
 
