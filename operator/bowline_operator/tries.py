@@ -43,6 +43,9 @@ class Restart(Enum):
     AT_ONCE = auto()  #: a role of the switch
     ALWAYS = auto()  #: what it stands on may not be there yet
     LATER = auto()  #: it may be the doing of an abort that is not seen yet: wait a moment
+    NEVERTHELESS = (
+        auto()
+    )  #: it is told, and tried again: as long as a fence stands, nobody can write
     UNLESS_REFUSED = auto()  #: the switch under way ends it on purpose: no harm, no new try
 
 
@@ -170,6 +173,11 @@ def _start(seen: Observed, status: Status, want: Want, result: Staffing) -> Iter
         ended = entry.finished_at or seen.now
         if want.restart is not Restart.LATER or seen.now - ended > ABORT_SEEN_WITHIN:
             result.blocked.append(entry)
+        due = ended + LONGEST_DELAY
+        if want.restart is Restart.NEVERTHELESS and due <= seen.now:
+            yield _new_try(seen, status, want, entry.try_ + 1, failures=entry.failures)
+        elif want.restart is Restart.NEVERTHELESS:
+            result.waits.append(due - seen.now)
         return
     failures = 0 if refused else entry.failures
     if entry.state is JobState.SUCCEEDED:  # its goal is reached, and yet it is needed

@@ -89,14 +89,15 @@ def _wanted_in_switch(seen: Observed, status: Status) -> Iterator[Want]:
     if back is not None:
         yield from _streams(status, back, status.epoch + 1, _back_restart(status))
     if attempts.is_written(seen, status):
+        forward = switch.mode is Mode.CUTOVER
         yield Want(
-            role=Role.CUTOVER if switch.mode is Mode.CUTOVER else Role.ABORT,
+            role=Role.CUTOVER if forward else Role.ABORT,
             number=switch.attempt,
             epoch=status.epoch,
             loser=(switch.loser or status.primary).side,
             fallback=switch.fallback,
             primary=status.primary.side,
-            restart=Restart.AT_ONCE,
+            restart=Restart.AT_ONCE if forward else Restart.NEVERTHELESS,
         )
 
 

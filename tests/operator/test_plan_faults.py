@@ -131,6 +131,23 @@ def test_the_abort_starts_although_the_stopped_cutover_does_not_end() -> None:
     assert any(isinstance(a, StartJob) and a.job.role is Role.ABORT for a in decided.actions)
 
 
+def test_an_abort_that_may_not_is_told_and_tried_again_while_the_fence_stands() -> None:
+    world = a_world_behind_the_fence()
+    world.stuck.add(Role.ABORT)
+    world.ask(Request.REPLICATE)
+    world.step()
+    world.end("shop-abort-1-1", Exit.NOT_PERMITTED, reason="NotPermitted")
+    world.silent.clear()
+    world.step()
+    assert world.truth(ConditionType.STALLED) == "True"
+
+    world.stuck.clear()
+    world.until(lambda w: w.status.cutover.mode is Mode.IDLE)
+
+    assert "shop-abort-1-2" in world.started
+    assert world.status.primary is Primary.SOURCE
+
+
 def test_an_aborted_attempt_is_not_repeated_by_the_same_spec_and_is_by_the_next() -> None:
     world = a_world_behind_the_fence()
     said = SwitchReport(

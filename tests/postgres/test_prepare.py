@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
@@ -13,7 +15,7 @@ from demo.servers import Server
 from psycopg import errors
 
 from bowline_operator.grants import grants_sql
-from bowline_worker.bookkeeping import LaneRow, MadeObject, StreamId, SwitchRow
+from bowline_worker.bookkeeping import Backend, LaneRow, MadeObject, StreamId, SwitchRow
 from bowline_worker.contract import (
     Config,
     Engine,
@@ -26,7 +28,7 @@ from bowline_worker.contract import (
 )
 from bowline_worker.endpoints import open_endpoint
 from bowline_worker.endpoints.base import TableBatch
-from bowline_worker.endpoints.postgres import books, names, prepare
+from bowline_worker.endpoints.postgres import books, fence, locks, names, prepare
 from bowline_worker.endpoints.postgres.leave import cleanup
 from bowline_worker.reporter import Reporter
 from bowline_worker.roles import Context, role_function
@@ -527,6 +529,58 @@ def test_the_printed_grants_suffice_and_can_be_revoked(
     target.arm(StreamId(Side.TARGET, 1))
 
     run(pair.config(Role.CLEANUP))
+
+
+@pytest.fixture
+def granted(owned: tuple[Database, Database], make_pair: MakePair) -> Iterator[Pair]:
+    """A prepared migration of users that are no superusers."""
+    users = [("mover", database.server.password) for database in owned]
+    pair = make_pair(*owned, users=(users[0], users[1]))
+    run(pair.config(Role.PREPARE))
+    yield pair
+    run(pair.config(Role.CLEANUP))
+
+
+def test_a_recorded_pid_that_came_again_keeps_nobody_from_going_on(granted: Pair) -> None:
+    """After a restart of the server it may be anybody's: an abort that stops there leaves the fence up."""
+    source = open_endpoint(granted.config(), Side.SOURCE)
+    with granted.source.connect("shop_owner", granted.source.server.password) as app:
+        with source.books() as here:
+            here.end_backends([Backend(pid=app.info.backend_pid, started="2020-01-01 00:00:00+00")])
+
+        assert app.execute("select 1").fetchone() == (1,)
+
+
+def test_a_fence_is_lowered_behind_a_session_that_we_may_not_end(
+    granted: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A superuser's VACUUM, say: it ends by itself, and an abort that has given up before leaves the fence up."""
+    monkeypatch.setattr(fence, "LOWER_GRACE_SECONDS", 0.1)
+    tried = threading.Event()
+    stop = locks._Watcher._stop
+
+    def trying(self: locks._Watcher, how: str, query: bytes, pid: int) -> None:
+        stop(self, how, query, pid)
+        tried.set()
+
+    monkeypatch.setattr(locks._Watcher, "_stop", trying)
+    source = open_endpoint(granted.config(), Side.SOURCE)
+    with source.books() as here:
+        here.raise_fence(0.1)
+
+    def lower() -> None:
+        with source.books() as here:
+            here.lower_fence()
+
+    with granted.source.connect(autocommit=False) as vacuum, ThreadPoolExecutor(1) as pool:
+        vacuum.execute("lock table public.item in share update exclusive mode")
+        lowering = pool.submit(lower)
+        assert tried.wait(20)
+        vacuum.commit()
+        lowering.result(20)
+
+    with granted.source.connect("shop_owner", granted.source.server.password) as app:
+        app.execute("insert into public.item values (3)")
 
 
 def test_the_grants_fail_loudly_where_names_were_not_given(database: Database) -> None:

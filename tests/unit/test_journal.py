@@ -158,6 +158,28 @@ def test_a_reader_never_follows_a_writer_that_is_being_replaced(
     assert [block.load() for block in source.read(1)] == [b"heir"]
 
 
+def test_a_reader_that_is_behind_goes_on_while_a_writer_is_being_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A capture is restarted while the apply has a backlog: nothing is damaged."""
+    older = writer(tmp_path)
+    for order in (1, 2, 3):
+        older.append(draft(order))
+    source = reader(tmp_path)
+    assert numbers(source.read(0, max_changes=1)) == [1]
+    seen: list[object] = []
+
+    def interrupted(files: DirectoryStore, last: Segment) -> tuple[int, Mark]:
+        seen.extend((numbers(source.read(1)), source.total_at(2)))
+        return scan_last(files, last)
+
+    monkeypatch.setattr("bowline_worker.journal.writer.scan_last", interrupted)
+    writer(tmp_path).append(draft(4))
+
+    assert seen == [[2, 3], source.total_at(2)]
+    assert numbers(source.read(3)) == [4]
+
+
 def test_a_replaced_writer_can_not_roll_or_delete(tmp_path: Path) -> None:
     zombie = writer(tmp_path, segment_bytes=1)
     zombie.append(draft(1))

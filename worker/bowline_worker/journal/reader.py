@@ -177,19 +177,23 @@ class Reader:
         )
 
     def _settle(self, current: Current, tail: Tail | None) -> None:
+        before = self._segments[-1].name if self._segments else ""
         self._segments = current.segments
         last = current.segments[-1] if current.segments else None
-        self._limit, mark = 0, current.mark
-        # While a new writer seals what the old one has left, nobody knows how far that goes.
-        self._is_settled = False
-        if (
+        self._is_settled = (
             last is not None
             and last.generation == current.generation
             and tail is not None
             and tail.segment == last.sequence
-        ):
+        )
+        if self._is_settled and tail is not None:
             self._limit, mark = tail.whole, tail.mark
-            self._is_settled = True
+        else:
+            # While a new writer seals what the old one has left, nobody knows how far that goes: as far as was
+            # published at least, which is durable.
+            mark = current.mark
+            if last is None or last.name != before:
+                self._limit = 0
         if mark.block >= self._end.block:
             self._end = mark
 

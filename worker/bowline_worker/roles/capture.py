@@ -60,7 +60,7 @@ def run(context: Context) -> None:
         keeps = Keeps(origin, stream)
         look = partial(check_shapes, origin, directory)
         duties = [
-            Duty("write heartbeats", Heart(origin, directory, capture.lineage).beat, BEAT_SECONDS),
+            Duty("write heartbeats", Heart(origin, directory).beat, BEAT_SECONDS),
             Duty("see what the origin keeps", keeps.look, RETENTION_SECONDS),
             Duty("compare the schema", look, SHAPES_SECONDS),
         ]
@@ -97,15 +97,24 @@ def check_shapes(origin: Endpoint, directory: Path) -> None:
 class Heart:
     """Writes heartbeats, and keeps their number beside the journal: an origin that counts on from less went back."""
 
-    def __init__(self, origin: Endpoint, directory: Path, known: Lineage) -> None:
-        self._origin, self._directory, self._known = origin, directory, known
+    def __init__(self, origin: Endpoint, directory: Path) -> None:
+        self._origin, self._directory = origin, directory
+        self._known = lineage.remembered(directory) or Lineage(log="")
         self._kept = float("-inf")
 
     def beat(self) -> None:
         number = self._origin.beat()
+        if number <= self._known.beat:
+            # Not to be kept: the number that is would tell nobody any more.
+            raise Unsafe(
+                f"heartbeat {self._known.beat} was written to the {self._origin.side}, and the next is {number}",
+                reason="OriginWentBack",
+                hint="the server was restored, or a standby that was behind took over: start the migration anew",
+            )
+        self._known = replace(self._known, beat=number)
         if time.monotonic() - self._kept >= KEPT_SECONDS:
             with suppress(JournalFull):
-                lineage.remember(self._directory, replace(self._known, beat=number))
+                lineage.remember(self._directory, self._known)
             self._kept = time.monotonic()
 
 

@@ -109,7 +109,9 @@ def raise_fence(site: Site, connection: Db, grace: float) -> None:
 def lower_fence(site: Site, connection: Db) -> None:
     """Accept application writes again, wherever this migration's triggers stand, once this transaction commits."""
     raised = [s for s in of_migration(site, connection) if not s.is_lowered]
-    keep_writers_out(site, connection, [s.quoted for s in raised], LOWER_GRACE_SECONDS)
+    keep_writers_out(
+        site, connection, [s.quoted for s in raised], LOWER_GRACE_SECONDS, patient=True
+    )
     for here in raised:
         for trigger in here.enabled:
             connection.execute(_alter(here.quoted, "disable", trigger))

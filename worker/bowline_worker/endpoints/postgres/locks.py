@@ -30,12 +30,9 @@ with recursive waited (pid) as (
     union
     select unnest(pg_blocking_pids(pid)) from waited where pid not in (0, %(pid)s)
 )
-select pid, direct, cyclic,
-       case when cyclic then pg_cancel_backend(pid)
-            when direct and %(end)s then pg_terminate_backend(pid) end as ended
-from (select pid, pid = any (pg_blocking_pids(%(pid)s)) as direct,
-             %(pid)s = any (pg_blocking_pids(pid)) as cyclic
-      from waited where pid <> %(pid)s offset 0) found"""
+select pid, pid = any (pg_blocking_pids(%(pid)s)) as direct,
+       %(pid)s = any (pg_blocking_pids(pid)) as cyclic
+from waited where pid <> %(pid)s"""
 
 log = logging.getLogger("bowline")
 
@@ -57,15 +54,18 @@ def gently(site: Site, what: str, work: Callable[[Db], None]) -> None:
         time.sleep(PAUSE_SECONDS)
 
 
-def keep_writers_out(site: Site, connection: Db, tables: Sequence[str], grace: float) -> None:
+def keep_writers_out(
+    site: Site, connection: Db, tables: Sequence[str], grace: float, *, patient: bool = False
+) -> None:
     """Lock the (quoted) tables against writers until this transaction ends, and never lose our place in the queue.
 
     New writers wait behind us. Older ones have `grace` seconds; then their sessions are ended. One that waits for a
     table that we have is cancelled at once: it would wait for us while we wait for it, and its write is refused anyway.
+    A session that we may not end (a superuser's VACUUM) is an error at once, unless we are `patient`.
     """
     if not tables:
         return
-    watcher = _Watcher(site, connection, grace)
+    watcher = _Watcher(site, connection, grace, patient)
     names = ", ".join(f"only {table}" for table in tables)
     try:
         with watcher:
@@ -87,13 +87,13 @@ def keep_writers_out(site: Site, connection: Db, tables: Sequence[str], grace: f
 class _Watcher:
     """Looks, from a second session, who keeps the first one waiting, and does something about it."""
 
-    def __init__(self, site: Site, connection: Db, grace: float) -> None:
+    def __init__(self, site: Site, connection: Db, grace: float, patient: bool) -> None:
         self.error: BowlineError | None = None
         self.blockers: list[int] = []
         self._site = site
         self._waiting = connection
         self._pid = connection.info.backend_pid
-        self._grace = grace
+        self._grace, self._patient = grace, patient
         self._locked = threading.Event()
         self._watch = connect(site)  # before the wait begins: afterwards it could be refused
         self._thread = threading.Thread(target=self._run, name="fence-watcher", daemon=True)
@@ -118,7 +118,7 @@ class _Watcher:
             self._waiting.cancel()
 
     def _look(self, *, end: bool) -> None:
-        found = records(self._watch, WAITED_FOR, {"pid": self._pid, "end": end})
+        found = records(self._watch, WAITED_FOR, {"pid": self._pid})
         self.blockers = sorted(row["pid"] for row in found if row["direct"])
         if 0 in self.blockers:
             raise Unsupported(
@@ -127,9 +127,20 @@ class _Watcher:
                 hint="commit or roll back what pg_prepared_xacts shows",
             )
         for row in found:
-            if row["ended"]:
-                how = "cancelled" if row["cyclic"] else "ended"
-                log.info("%s a writer", how, extra={"fields": {"pid": row["pid"]}})
+            if row["cyclic"]:
+                self._stop("cancelled", b"select pg_cancel_backend(%s)", row["pid"])
+            elif row["direct"] and end:
+                self._stop("ended", b"select pg_terminate_backend(%s)", row["pid"])
+
+    def _stop(self, how: str, query: bytes, pid: int) -> None:
+        try:
+            done = self._watch.execute(query, (pid,)).fetchone()
+        except errors.InsufficientPrivilege:
+            if not self._patient:
+                raise
+            return
+        if done == (True,):
+            log.info("%s a writer", how, extra={"fields": {"pid": pid}})
 
 
 def _milliseconds(seconds: float) -> str:
