@@ -145,12 +145,17 @@ def _settled(seen: Observed, status: Status, how: Circumstances) -> Claim:
             reason=str(status.phase),
             message=f"the {status.primary.side} is primary, nothing streams",
         )
-    if None in gate.stream_reports(seen, stream):
+    # A report alone proves a process; one that says how far it came, that it streams.
+    if None in (gate.of_stream(each, stream) for each in gate.stream_reports(seen, stream)):
+        failed = (
+            each for each in status.jobs if each.failures and each.family.endswith(f"-{stream.key}")
+        )
+        why = "".join(f"; {each.name} after {each.failures} failures" for each in failed)
         return Claim(
             type=kind,
             truth=Truth.UNKNOWN,
             reason="ReportMissing",
-            message=f"no fresh report from both ends of {stream.key}",
+            message=f"no fresh report from both ends of {stream.key}{why}",
         )
     return Claim(
         type=kind,

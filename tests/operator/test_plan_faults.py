@@ -122,6 +122,21 @@ def test_a_git_revert_before_the_commit_point_takes_the_switch_back() -> None:
     assert world.alive_families() == {"capture-source-0", "apply-source-0"}
 
 
+def test_a_stream_whose_apply_never_gets_to_work_is_not_ready() -> None:
+    """Each of its tries lives for the ten seconds in which it can't connect, and reports that it lives."""
+    world = a_streaming_world()
+    assert world.truth(ConditionType.READY) == "True"
+    world.end("shop-apply-source-0-1", Exit.TRY_AGAIN, reason="Unreachable")
+    world.silent.add(Role.APPLY)
+    world.until(lambda w: "shop-apply-source-0-2" in w.started)
+    world.reports["shop-apply-source-0-2"] = world.report("shop-apply-source-0-2")
+
+    world.step()
+
+    assert world.truth(ConditionType.READY) == "Unknown"
+    assert world.reason(ConditionType.READY) == "ReportMissing"
+
+
 def test_the_abort_starts_although_the_stopped_cutover_does_not_end() -> None:
     world = a_world_behind_the_fence()
     world.spec.cutover.abort = True

@@ -13,7 +13,7 @@ from bowline_worker.endpoints.postgres import books, names
 from bowline_worker.endpoints.postgres.connection import Site
 from bowline_worker.endpoints.postgres.pgoutput import PgoutputDecoder
 from bowline_worker.endpoints.postgres.replication import PostgresCapture
-from bowline_worker.model import Position, SignalKind, Transaction
+from bowline_worker.model import Position, Signal, SignalKind, Transaction
 from servers import Database, Pair
 
 STREAM = StreamId(Side.SOURCE, 0)
@@ -57,7 +57,10 @@ class Reading:
                     continue
                 block = self.capture.describe(piece.relations) + piece.payload
                 for transaction in PgoutputDecoder(self._site.migration).decode(block):
-                    if any(signal.attempt == attempt for signal in transaction.signals):
+                    if (
+                        Signal(SignalKind.BARRIER, attempt, self._site.migration)
+                        in transaction.signals
+                    ):
                         return found
                     found.append(transaction)
         raise AssertionError("the barrier did not come")

@@ -136,6 +136,15 @@ def test_a_stream_goes_on_from_a_promoted_standby_that_has_all(origin: Origin) -
     reading.capture.close()
 
 
+def test_a_server_on_an_older_timeline_is_refused_and_not_tried_for_ever(origin: Origin) -> None:
+    end, seen = journalled(origin)
+
+    with pytest.raises(Unsafe, match="timeline 1 does not come from timeline 2") as refused:
+        replication.capture(origin.site, STREAM, end, replace(seen, log=seen.log[:-1] + "2"))
+
+    assert refused.value.reason == "OriginWentBack"
+
+
 def test_another_server_with_the_same_slot_is_refused(origin: Origin) -> None:
     end, seen = journalled(origin)
 

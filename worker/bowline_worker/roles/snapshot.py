@@ -92,13 +92,6 @@ def _copy_all(context: Context, report: _Progress) -> None:
             reason="SchemaDiffers",
             hint="spec.schema.mode Migrate makes them",
         )
-    # A switch would refuse it anyway; until then a narrower numeric would round what it is given.
-    if context.config.existing_schema and (
-        difference := shapes_difference(context.source, context.target)
-    ):
-        raise Unsupported(
-            difference, reason="SchemaDiffers", hint="give both sides the same columns and types"
-        )
     engines = (context.config.source.engine, context.config.target.engine)
     binary = binary_tables(engines, tables.values(), there.values())
     with closing(context.target.ledger()) as ledger:
@@ -107,6 +100,7 @@ def _copy_all(context: Context, report: _Progress) -> None:
             if reader is None:
                 return
             with closing(reader):
+                _require_equal_shapes(context)
                 _plan(context, reader, ledger, tables)
                 _copy_view(context, report, tables, binary)
             left = ledger.unfinished()
@@ -121,6 +115,17 @@ def _copy_all(context: Context, report: _Progress) -> None:
                 return
             # What is left is another process's, under way, or belongs to a newer view.
             context.stop.wait(RETRY_SECONDS)
+
+
+def _require_equal_shapes(context: Context) -> None:
+    """Refuse what a switch would refuse: until then a narrower numeric would round what it is given.
+
+    Behind the view: whoever holds it has stored the origin's shapes before, so that what changes later is noticed.
+    """
+    if difference := shapes_difference(context.source, context.target):
+        raise Unsupported(
+            difference, reason="SchemaDiffers", hint="give both sides the same columns and types"
+        )
 
 
 def _wait_for_view(context: Context) -> Reader | None:

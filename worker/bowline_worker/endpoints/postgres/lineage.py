@@ -76,6 +76,8 @@ def check(
 
 def _left(stream: pq.abc.PGconn, old: str, timeline: str) -> Position | None:
     """Where the old timeline ends in the history of the new one; None: it is not in it."""
+    if int(timeline) < int(old):
+        return None  # and the first one has no history to ask for
     _, history = query(stream, f"TIMELINE_HISTORY {timeline}")
     for line in history.splitlines():
         match line.split():
