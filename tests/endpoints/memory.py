@@ -158,7 +158,7 @@ class MemoryEndpoint:
     def tables(self) -> tuple[Table, ...]:
         return tuple(sorted(self.db.tables.values(), key=lambda table: str(table.name)))
 
-    def fingerprint(self) -> str:
+    def fingerprint(self, *, own: bool = False) -> str:
         return hashlib.sha256(repr(self.shapes()).encode()).hexdigest()
 
     def unstreamed(self) -> list[str]:

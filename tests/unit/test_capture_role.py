@@ -66,7 +66,7 @@ class Origin:
         self.is_drained = threading.Event()
 
     # the endpoint
-    def fingerprint(self) -> str:
+    def fingerprint(self, *, own: bool) -> str:
         return self.print
 
     def unstreamed(self) -> list[str]:

@@ -30,7 +30,7 @@ def test_shapes_are_remembered(tmp_path: Path) -> None:
 
     shapes.remember(directory, "abc", BEFORE)
 
-    assert shapes.remembered(directory) == ("abc", shapes.describe(BEFORE))
+    assert shapes.remembered(directory) == ("abc", shapes.describe(BEFORE, own=True))
 
 
 def test_what_changed_is_named() -> None:

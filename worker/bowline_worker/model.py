@@ -60,6 +60,8 @@ class Column:
     not_null: bool = False
     generated: bool = False  #: computed by the database: never written
     identity_always: bool = False
+    #: The engine's own, which no other column of the table ever had: another on the other side.
+    number: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +77,8 @@ class Table:
     estimated_rows: int = 0
     estimated_bytes: int = 0
     parent: TableName | None = None  #: of a partition
+    #: The engine's own, which no other table ever had: another on the other side.
+    identity: str = field(default="", compare=False)
     persistent: bool = True  #: False: unlogged, so nothing of it is in the redo
 
     @property

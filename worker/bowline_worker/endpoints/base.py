@@ -333,8 +333,12 @@ class Endpoint(Protocol):
         """The selected tables (leaves, see model.Table), by name."""
         ...
 
-    def fingerprint(self) -> str:
-        """A digest of the selected tables' shapes, partitions included: it changes when DDL changes them."""
+    def fingerprint(self, *, own: bool = False) -> str:
+        """A digest of the selected tables' shapes, partitions included: it changes when DDL changes them.
+
+        With `own` it tells also a table or a column from another one of the same name and type, and can't be compared
+        with the other side's.
+        """
         ...
 
     def shapes(self) -> Mapping[TableName, Sequence[Column]]:

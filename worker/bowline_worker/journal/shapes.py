@@ -17,6 +17,8 @@ FINGERPRINT = "fingerprint"
 Shapes: TypeAlias = dict[str, dict[str, str]]
 #: In a table's place for a column of no name: what it is a partition of.
 PARENT = ""
+#: Likewise: which table it is, whatever its name.
+IDENTITY = "*"
 
 
 def remember(
@@ -28,7 +30,7 @@ def remember(
     """Store them durably, once: at the first start of a stream."""
     store = DirectoryStore(directory)
     store.create()
-    content = {"fingerprint": fingerprint, "tables": describe(shapes, tables)}
+    content = {"fingerprint": fingerprint, "tables": describe(shapes, tables, own=True)}
     store.replace(FINGERPRINT, json.dumps(content, indent=1).encode(), durable=True)
 
 
@@ -46,20 +48,30 @@ def remembered(directory: Path) -> tuple[str, Shapes] | None:
         ) from error
 
 
-def describe(shapes: Mapping[TableName, Sequence[Column]], tables: Iterable[Table] = ()) -> Shapes:
-    """Put shapes, and what the tables are partitions of, in the form that is stored and compared."""
+def describe(
+    shapes: Mapping[TableName, Sequence[Column]], tables: Iterable[Table] = (), *, own: bool = False
+) -> Shapes:
+    """Put shapes, and what the tables are partitions of, in the form that is stored and compared.
+
+    `own`: with the engine's numbers, which are not the other side's.
+    """
     found = {
-        str(table): {column.name: _column(column) for column in columns}
+        str(table): {column.name: _column(column, own=own) for column in columns}
         for table, columns in shapes.items()
     }
     for table in tables:
-        if table.parent is not None and str(table.name) in found:
+        if str(table.name) not in found:
+            continue
+        if table.parent is not None:
             found[str(table.name)][PARENT] = f"a partition of {table.parent}"
+        if own:
+            found[str(table.name)][IDENTITY] = table.identity
     return found
 
 
-def _column(column: Column) -> str:
+def _column(column: Column, *, own: bool) -> str:
     words = [
+        f"column {column.number}," if own else "",
         column.type_text,
         "not null" if column.not_null else "",
         "generated" if column.generated else "",
@@ -78,6 +90,8 @@ def differences(before: Shapes, now: Shapes) -> list[str]:
             found.append(f"{table} is new")
         else:
             old, new = dict(before[table]), dict(now[table])
+            if old.pop(IDENTITY, None) != new.pop(IDENTITY, None):
+                found.append(f"{table} is another table than it was")
             was, is_now = (of.pop(PARENT, "a table of its own") for of in (old, new))
             if was != is_now:
                 found.append(f"{table} was {was}, is {is_now}")

@@ -78,12 +78,12 @@ def run(context: Context) -> None:
 
 def check_shapes(origin: Endpoint, directory: Path) -> None:
     """Compare the tables' shapes with those of the stream's beginning; store them at the first time."""
-    fingerprint = origin.fingerprint()
+    fingerprint = origin.fingerprint(own=True)
     before = shapes.remembered(directory)
     if before is None:
         shapes.remember(directory, fingerprint, origin.shapes(), origin.tables())
     elif before[0] != fingerprint:
-        now = shapes.describe(origin.shapes(), origin.tables())
+        now = shapes.describe(origin.shapes(), origin.tables(), own=True)
         raise shapes.schema_changed(before[1], now)
     if lone := origin.unstreamed():
         more = f", and {len(lone) - 1} more" if len(lone) > 1 else ""

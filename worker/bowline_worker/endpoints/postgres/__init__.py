@@ -62,8 +62,8 @@ class PostgresEndpoint:
     def tables(self) -> tuple[Table, ...]:
         return catalog.tables(self.site)
 
-    def fingerprint(self) -> str:
-        return catalog.fingerprint(self.site)
+    def fingerprint(self, *, own: bool = False) -> str:
+        return catalog.fingerprint(self.site, own=own)
 
     def shapes(self) -> Mapping[TableName, Sequence[Column]]:
         return catalog.shapes(self.site)

@@ -44,7 +44,7 @@ where c.relkind in ('r', 'p') and c.relpersistence <> 't'
 COLUMNS = """
 select a.attrelid::int8 as oid, a.attname::text as name, tn.nspname::text as type_schema,
        t.typname::text as type_name, format_type(a.atttypid, a.atttypmod) as type_text,
-       a.attnotnull as not_null, a.attidentity = 'a' as identity_always, {generated} as generated
+       a.attnotnull as not_null, a.attnum as number, a.attidentity = 'a' as identity_always, {generated} as generated
 from pg_attribute a join pg_type t on t.oid = a.atttypid join pg_namespace tn on tn.oid = t.typnamespace
 where a.attrelid = any (%s::oid[]) and a.attnum > 0 and not a.attisdropped
 order by a.attrelid, a.attnum"""
@@ -220,10 +220,11 @@ def shapes(site: Site) -> Mapping[TableName, Sequence[Column]]:
         return {leaf.table: columns[leaf.oid] for leaf in leaves}
 
 
-def fingerprint(site: Site) -> str:
+def fingerprint(site: Site, *, own: bool = False) -> str:
     """Digest names, columns, types and partition parents: whatever DDL could break the stream or the target by.
 
-    Neither keys, NOT NULL nor defaults are part of it: rows keep their form without them.
+    Neither keys, NOT NULL nor defaults are part of it: rows keep their form without them. `own` adds the numbers of
+    tables and columns: one that was swapped, or dropped and made again, has other rows under the old name.
     """
     with translated(site, "could not read the catalogue"), _reading(site) as connection:
         selection = select(connection, site.config)
@@ -233,6 +234,7 @@ def fingerprint(site: Site) -> str:
             str(leaf.table),
             sorted(str(above.table) for above in selection.ancestors(leaf)),
             [[c.name, c.type_text, c.generated] for c in columns[leaf.oid]],
+            [leaf.oid, *(c.number for c in columns[leaf.oid])] if own else [],
         ]
         for leaf in selection.leaves
     ]
@@ -274,6 +276,7 @@ def read_tables(connection: Db, config: Config) -> tuple[Table, ...]:
                 estimated_rows=_estimated_rows(size) if size else 0,
                 estimated_bytes=size["bytes"] if size else 0,
                 parent=parent.table if parent else None,
+                identity=str(leaf.oid),
                 persistent=leaf.persistence == "p",
             )
         )
