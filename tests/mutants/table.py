@@ -44,7 +44,7 @@ MUTANTS = [
         old="    if timeline != old:\n",
         new="    if not timeline:\n",
         test="tests/postgres/test_origin_went_back.py"
-        "::test_rows_are_not_skipped_on_a_promoted_standby_that_was_behind",
+        "::test_rows_are_not_skipped_where_the_log_is_as_long_again[a promoted standby]",
     ),
     Mutant(
         name="place-outside-transaction",

@@ -96,28 +96,24 @@ def test_rows_written_after_an_origin_went_back_are_not_skipped_silently(origin:
     assert refused.value.reason == "OriginWentBack"
 
 
-def test_rows_are_not_skipped_on_a_promoted_standby_that_was_behind(origin: Origin) -> None:
+@pytest.mark.parametrize(
+    ("promoted", "why"),
+    [
+        (True, "timeline 2 left timeline 1 at"),
+        (False, "heartbeat 2 was written, and 1 is the newest"),
+    ],
+    ids=["a promoted standby", "a storage snapshot"],
+)
+def test_rows_are_not_skipped_where_the_log_is_as_long_again(
+    origin: Origin, promoted: bool, why: str
+) -> None:
     origin.keep()
     end, seen = journalled(origin)
-    origin.put_back(promoted=True)
-    # Its log is longer than the journal again: only the timeline tells.
+    origin.put_back(promoted=promoted)
     for _ in range(3):
         origin.source.run(MANY.format("other", 1, 1), "delete from public.item")
 
-    with pytest.raises(Unsafe, match="timeline 2 left timeline 1 at") as refused:
-        replication.capture(origin.site, STREAM, end, seen)
-
-    assert refused.value.reason == "OriginWentBack"
-
-
-def test_rows_are_not_skipped_on_a_storage_snapshot_that_was_put_back(origin: Origin) -> None:
-    origin.keep()
-    end, seen = journalled(origin)
-    origin.put_back(promoted=False)
-    for _ in range(3):
-        origin.source.run(MANY.format("other", 1, 1), "delete from public.item")
-
-    with pytest.raises(Unsafe, match="heartbeat 2 was written, and 1 is the newest") as refused:
+    with pytest.raises(Unsafe, match=why) as refused:
         replication.capture(origin.site, STREAM, end, seen)
 
     assert refused.value.reason == "OriginWentBack"
