@@ -342,6 +342,20 @@ def test_a_new_consumer_ends_the_old_one(pair: Pair, follow: Follow) -> None:
     assert rows_of(new.rest()) == [("I", (b"1", None, None))]
 
 
+def test_a_server_with_one_wal_sender_is_enough_to_take_over(make_pair: MakePair) -> None:
+    """A stopped capture keeps the only one: whoever follows must end it before it connects."""
+    with Server(settings={"max_wal_senders": "1"}) as server:
+        prepare_roles(server)
+        with server.database() as one:
+            site, _ = prepare(make_pair(Database(server, one), Database(server, one)))
+            replication.arm(site, STREAM)
+            stopped = replication.capture(site, STREAM, None)
+
+            replication.capture(site, STREAM, None).close()
+
+            stopped.close()
+
+
 def test_a_dropped_slot_is_named(pair: Pair, site: Site) -> None:
     replication.disarm(site, below=1)
 

@@ -72,12 +72,13 @@ def capture(
                 reason="JournalBehindSlot",
                 hint="changes in between are lost; bring the right journal back, or start the migration anew",
             )
+        # First: the server may have no WAL sender for two.
+        end_consumer(connection, site, slot.name)
         pgconn = connect_replication(site)
         try:
             found = lineage.read(pgconn)
             if after is not None:
                 lineage.check(site, connection, pgconn, found, after, seen)
-            end_consumer(connection, site, slot.name)
             _start(site, pgconn, slot.name, after)
             return PostgresCapture(site, slot.name, pgconn, found, after, slot.confirmed)
         except BaseException:
