@@ -73,7 +73,7 @@ def _follow_cutover(seen: Observed, status: Status) -> None:
     for report in (seen.live_report(role), seen.last_word(role)):
         said = _about(report, switch)
         if report is not None and said is not None:
-            _take_over(switch, said, report)
+            _take_over(seen, switch, said, report)
             _verification(report, said, status)
     entry = status.job(role)
     if entry is None:
@@ -108,7 +108,7 @@ def _follow_abort(seen: Observed, status: Status) -> None:
         _end_aborted(seen, status, generation=switch.generation)
     elif said.verdict is Verdict.COMMITTED:
         # Too late: from the commit point on there is only forward.
-        _take_over(switch, said, report)
+        _take_over(seen, switch, said, report)
         switch.mode, switch.reason, switch.message = Mode.CUTOVER, "", ""
 
 
@@ -120,11 +120,13 @@ def _about(report: Report | None, switch: CutoverStatus) -> SwitchReport | None:
     return said if (said.attempt, said.loser) == (switch.attempt, switch.loser.side) else None
 
 
-def _take_over(switch: CutoverStatus, said: SwitchReport, report: Report) -> None:
+def _take_over(seen: Observed, switch: CutoverStatus, said: SwitchReport, report: Report) -> None:
     switch.step, switch.done = said.step or switch.step, said.done
     reached = [*said.done, said.step]
     beyond = any(STEPS.index(step) >= 1 for step in reached if step in STEPS)
     switch.reverse_armed = switch.reverse_armed or (switch.fallback and beyond)
+    if "ArmReverse" in said.done:
+        switch.armed_at = switch.armed_at or seen.now
     switch.verified = switch.verified or "Verify" in said.done
     switch.fenced_at = said.fenced_at or switch.fenced_at
     switch.committed_at = said.committed_at or switch.committed_at

@@ -143,6 +143,9 @@ class CutoverStatus(Message):
     loser: Primary | None = None
     fallback: bool = True  #: whether this attempt arms the way back
     reverse_armed: bool = False  #: ArmReverse was reached: its capture and apply run
+    armed_at: datetime | None = (
+        None  #: ArmReverse was seen to be done: from then on they find their slot
+    )
     burn: bool = False  #: an abort of a number that an unknown past may have used
     generation: int = 0  #: of the spec, when the attempt began or was taken back
     step: str = ""  #: the step of the saga that is under way,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import Enum, auto
 
 from bowline_operator.jobs import STREAM_ROLES, JobSpec, family, job_name, settings_digest
@@ -61,6 +61,7 @@ class Want:
     fallback: bool = True
     primary: Side = Side.SOURCE
     restart: Restart = Restart.NORMAL
+    since: datetime | None = None  #: what a try met that was started before it may have passed
 
     @property
     def family(self) -> str:
@@ -168,7 +169,8 @@ def _start(seen: Observed, status: Status, want: Want, result: Staffing) -> Iter
         return
     if is_permanent(entry) and want.restart is Restart.UNLESS_REFUSED:
         return
-    refused = is_permanent(entry) and want.restart is not Restart.ALWAYS
+    early = want.since is not None and (entry.started_at or want.since) <= want.since
+    refused = is_permanent(entry) and want.restart is not Restart.ALWAYS and not early
     if refused and not may_try_again(seen, status, entry):
         ended = entry.finished_at or seen.now
         if want.restart is not Restart.LATER or seen.now - ended > ABORT_SEEN_WITHIN:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from bowline_operator import attempts
 from bowline_operator.api import DeletionPolicy
@@ -57,6 +58,7 @@ def _streams(
     stream: StreamRef | None,
     epoch: int,
     restart: Restart = Restart.NORMAL,
+    since: datetime | None = None,
 ) -> Iterator[Want]:
     """Capture and apply of a stream."""
     if stream is not None:
@@ -68,6 +70,7 @@ def _streams(
                 epoch=epoch,
                 primary=status.primary.side,
                 restart=restart,
+                since=since,
             )
 
 
@@ -87,7 +90,8 @@ def _wanted_in_switch(seen: Observed, status: Status) -> Iterator[Want]:
         yield from _streams(status, status.active_stream, status.epoch, Restart.UNLESS_REFUSED)
     back = attempts.back_stream(status)
     if back is not None:
-        yield from _streams(status, back, status.epoch + 1, _back_restart(status))
+        restart = _back_restart(status)
+        yield from _streams(status, back, status.epoch + 1, restart, switch.armed_at)
     if attempts.is_written(seen, status):
         forward = switch.mode is Mode.CUTOVER
         yield Want(
@@ -105,7 +109,7 @@ def _back_restart(status: Status) -> Restart:
     if status.cutover.verdict is Verdict.ABORTED:
         return Restart.UNLESS_REFUSED
     # Until the step is done the slot may not be there yet, and a worker can't tell it from a lost one.
-    return Restart.LATER if "ArmReverse" in status.cutover.done else Restart.ALWAYS
+    return Restart.LATER if status.cutover.armed_at is not None else Restart.ALWAYS
 
 
 def _cleanup(seen: Observed, status: Status) -> list[Want]:

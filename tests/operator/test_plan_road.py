@@ -8,7 +8,7 @@ import pytest
 
 from bowline_operator.api import Request
 from bowline_operator.status import ConditionType, Phase, Primary
-from bowline_worker.contract import Finding, Role, Severity, Side, Verdict
+from bowline_worker.contract import Exit, Finding, Role, Severity, Side, SwitchReport, Verdict
 from plan_world import World
 
 
@@ -193,6 +193,32 @@ def test_without_rearm_the_switch_back_is_the_end_of_the_line() -> None:
     world.step()
 
     assert world.reason(ConditionType.REQUEST_REFUSED) == "NotRearmed"
+
+
+def test_a_capture_that_was_quicker_than_its_slot_is_started_again() -> None:
+    """It looks, finds none and ends for good; meanwhile the slot is made, and the switch goes on."""
+    world = a_streaming_world()
+    world.silent.add(Role.CUTOVER)
+    world.ask(Request.CUTOVER)
+    world.until(lambda w: "shop-capture-target-1-1" in w.started)
+    world.stuck.update((Role.CUTOVER, Role.CAPTURE))
+    world.step()
+    done = ["Gate", "ArmReverse"]
+    armed = SwitchReport(
+        attempt=1, loser=Side.SOURCE, verdict=Verdict.ARMED, step="Return", done=done
+    )
+    world.reports["shop-cutover-1-1"] = world.report("shop-cutover-1-1", switch=armed)
+    world.end("shop-capture-target-1-1", Exit.UNSAFE, reason="SlotLost")
+    world.step()
+    assert world.status.cutover.armed_at is not None
+
+    world.until(lambda w: "shop-capture-target-1-2" in w.started)
+
+    assert world.truth(ConditionType.STALLED) != "True"
+    world.end("shop-capture-target-1-2", Exit.UNSAFE, reason="SlotLost")
+    for _ in range(60):
+        world.step()
+    assert world.truth(ConditionType.STALLED) == "True"
 
 
 def test_complete_stops_the_streams_before_it_cleans_up() -> None:
