@@ -15,7 +15,7 @@ from pydantic.json_schema import PydanticJsonSchemaWarning
 from ruamel.yaml import YAML
 
 from bowline_operator.api import GROUP, KIND, VERSION, DatabaseMigration
-from bowline_operator.validation import Change
+from bowline_operator.validation import IMMUTABLE, Change
 from bowline_operator.watch import NOT_YET_REPLICATING
 
 PLURAL = "databasemigrations"
@@ -94,21 +94,23 @@ def schema() -> Node:
             "spec": spec,
             "status": status,
         },
-        "x-kubernetes-validations": _rules(),
+        "x-kubernetes-validations": _rules(
+            whole["$defs"]["Metadata"]["properties"]["name"]["pattern"]
+        ),
     }
 
 
-def _rules() -> list[Node]:
+def _rules(name_pattern: str) -> list[Node]:
     early = ", ".join(f"'{phase}'" for phase in sorted(NOT_YET_REPLICATING))
     began = f"has(self.status) && has(self.status.phase) && !(self.status.phase in [{early}])"
     name = {
-        "rule": "self.metadata.name.matches('^[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?$')",
+        "rule": f"self.metadata.name.matches('{name_pattern}')",
         "message": "metadata.name: at most 52 lower-case letters, digits and dashes: Jobs are named after it",
     }
     frozen = [
         {
             "rule": f"!({began}) || self.{field} == oldSelf.{field}",
-            "message": f"{field} can't change once replication began: another database is another migration",
+            "message": f"{field} {IMMUTABLE}",
         }
         for field in map(str, Change)
     ]

@@ -102,6 +102,10 @@ def _one_of(expected: str, given: object) -> str:
     return f"must be one of {', '.join(choices)}{hint}"
 
 
+#: Why not, after the names of what was changed.
+IMMUTABLE = "can't change once replication began: another database is another migration"
+
+
 class Change(StrEnum):
     SOURCE = "spec.source"
     TARGET = "spec.target"

@@ -9,7 +9,7 @@ from pathlib import Path
 from bowline_operator.api import DatabaseMigration
 from bowline_operator.manifest import Manifest, ManifestInvalid, parse, read_contents
 from bowline_operator.status import Phase, Status
-from bowline_operator.validation import immutable_changes
+from bowline_operator.validation import IMMUTABLE, immutable_changes
 
 NOT_YET_REPLICATING = frozenset({Phase.PENDING, Phase.ASSESSING, Phase.MIGRATING_SCHEMA})
 
@@ -70,5 +70,5 @@ def why_not(old: DatabaseMigration, new: DatabaseMigration, status: Status) -> s
     changes = immutable_changes(old, new)
     if changes and status.phase not in NOT_YET_REPLICATING:
         names = ", ".join(changes)
-        return f"{names} can't change once replication began: another database is another migration"
+        return f"{names} {IMMUTABLE}"
     return ""

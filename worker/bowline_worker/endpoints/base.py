@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from bowline_worker.bookkeeping import Backend, LaneRow, MadeObject, StreamId, SwitchRow
-from bowline_worker.contract import Finding, FoundSide, Role, Side, SnapshotReport
+from bowline_worker.contract import Finding, FoundSide, Role, Side, SnapshotReport, Unsafe
 from bowline_worker.model import (
     Change,
     Column,
@@ -118,6 +118,15 @@ class Lineage:
 
     log: str  #: as the engine tells one log, and one line of its history, from another
     beat: int = 0  #: a heartbeat that is durable there
+
+
+def went_back(side: Side, what: str) -> Unsafe:
+    """The error for an origin that does not have any more what was read from it."""
+    return Unsafe(
+        f"{side}: {what}",
+        reason="OriginWentBack",
+        hint="the server was restored, or a standby that was behind took over: start the migration anew",
+    )
 
 
 class Capture(Protocol):

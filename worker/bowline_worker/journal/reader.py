@@ -180,14 +180,16 @@ class Reader:
         before = self._segments[-1].name if self._segments else ""
         self._segments = current.segments
         last = current.segments[-1] if current.segments else None
-        self._is_settled = (
+        is_its_own = (
             last is not None
             and last.generation == current.generation
             and tail is not None
             and tail.segment == last.sequence
         )
-        if self._is_settled and tail is not None:
-            self._limit, mark = tail.whole, tail.mark
+        published = tail if is_its_own else None
+        self._is_settled = published is not None
+        if published is not None:
+            self._limit, mark = published.whole, published.mark
         else:
             # While a new writer seals what the old one has left, nobody knows how far that goes: as far as was
             # published at least, which is durable.

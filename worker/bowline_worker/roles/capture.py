@@ -12,7 +12,7 @@ from pathlib import Path
 from bowline_worker.bookkeeping import StreamId
 from bowline_worker.capturing import Keeps, Loop
 from bowline_worker.contract import BadConfig, Side, TryAgain, Unsafe, Unsupported
-from bowline_worker.endpoints.base import Capture, Endpoint, Hold, Lineage
+from bowline_worker.endpoints.base import Capture, Endpoint, Hold, Lineage, went_back
 from bowline_worker.journal import (
     JournalFull,
     Limits,
@@ -106,11 +106,8 @@ class Heart:
         number = self._origin.beat()
         if number <= self._known.beat:
             # Not to be kept: the number that is would tell nobody any more.
-            raise Unsafe(
-                f"heartbeat {self._known.beat} was written to the {self._origin.side}, and the next is {number}",
-                reason="OriginWentBack",
-                hint="the server was restored, or a standby that was behind took over: start the migration anew",
-            )
+            what = f"heartbeat {self._known.beat} was written, and the next is {number}"
+            raise went_back(self._origin.side, what)
         self._known = replace(self._known, beat=number)
         if time.monotonic() - self._kept >= KEPT_SECONDS:
             with suppress(JournalFull):

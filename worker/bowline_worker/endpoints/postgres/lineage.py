@@ -12,8 +12,7 @@ from __future__ import annotations
 
 from psycopg import pq
 
-from bowline_worker.contract import Unsafe
-from bowline_worker.endpoints.base import Lineage
+from bowline_worker.endpoints.base import Lineage, went_back
 from bowline_worker.endpoints.postgres import books
 from bowline_worker.endpoints.postgres.catalog import Db, records
 from bowline_worker.endpoints.postgres.connection import Site, translated
@@ -54,23 +53,25 @@ def check(
     """Unsafe where the server does not have what was read from it up to `after`."""
     (now,) = records(connection, STATE, {"migration": site.migration})
     if after > (end := position_from(now["log_end"])):
-        raise _went_back(site, f"the server's log ends at {end}, and the journal at {after}")
+        raise went_back(site.side, f"the server's log ends at {end}, and the journal at {after}")
     if seen is None:
         return
     old_system, old = seen.log.split("/")
     system, timeline = found.log.split("/")
     if system != old_system:
-        raise _went_back(site, f"it was the server {old_system}, and is the server {system}")
+        raise went_back(site.side, f"it was the server {old_system}, and is the server {system}")
     if timeline != old:
         left = _left(stream, old, timeline)
         if left is None or after > left:
             where = (
                 f"left timeline {old} at {left}" if left else f"does not come from timeline {old}"
             )
-            raise _went_back(site, f"timeline {timeline} {where}, and the journal ends at {after}")
+            raise went_back(
+                site.side, f"timeline {timeline} {where}, and the journal ends at {after}"
+            )
     if now["beat"] < seen.beat:
-        raise _went_back(
-            site, f"heartbeat {seen.beat} was written, and {now['beat']} is the newest"
+        raise went_back(
+            site.side, f"heartbeat {seen.beat} was written, and {now['beat']} is the newest"
         )
 
 
@@ -84,11 +85,3 @@ def _left(stream: pq.abc.PGconn, old: str, timeline: str) -> Position | None:
             case [number, at, *_] if number == old:
                 return position_from(at)
     return None
-
-
-def _went_back(site: Site, what: str) -> Unsafe:
-    return Unsafe(
-        f"{site.side}: {what}",
-        reason="OriginWentBack",
-        hint="the server was restored, or a standby that was behind took over: start the migration anew",
-    )
