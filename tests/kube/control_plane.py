@@ -1,173 +1,215 @@
-"""A Kubernetes control plane on loopback: etcd and a real kube-apiserver, for a test session.
+"""A Kubernetes control plane for a test session: etcd, a real kube-apiserver and, asked for, the controllers.
 
-Binaries come from KUBEBUILDER_ASSETS (envtest's convention); else kube-apiserver and kubectl are built from the Go
-module beside this file, once, into a cache that its sums name. etcd is the distribution's.
+With `controllers` there are Jobs, garbage collection and ServiceAccounts' tokens; with `scheduler` pods find a node.
+Nothing runs pods here: `pods.py` plays the kubelet's part, `node.py` brings a real one.
 """
 
 from __future__ import annotations
 
-import hashlib
+import base64
+import ipaddress
 import json
-import os
 import secrets
-import shutil
 import socket
-import ssl
 import subprocess
-import time
-import urllib.request
 from pathlib import Path
 from typing import Any
 
-TOOLS = Path(__file__).parent / "tools"
-VERSION = "v1.36.3"
-READY_SECONDS = 120
+from kube.authority import Authority
+from kube.binaries import binaries, distribution
+from kube.daemon import Daemon, answers
 
-
-class NoControlPlane(Exception):
-    """Something is missing, or did not start; the message says what to do."""
-
-
-def binaries() -> Path:
-    """The directory with kube-apiserver and kubectl; builds them where there is none (some minutes)."""
-    if asked := os.environ.get("KUBEBUILDER_ASSETS"):
-        return Path(asked)
-    sums = b"".join((TOOLS / name).read_bytes() for name in ("go.mod", "go.sum"))
-    cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
-    place = cache / "bowline" / "kube" / hashlib.sha256(sums).hexdigest()[:16]
-    if all((place / name).exists() for name in ("kube-apiserver", "kubectl")):
-        return place
-    if shutil.which("go") is None:
-        raise NoControlPlane("no kube-apiserver: set KUBEBUILDER_ASSETS, or install Go to build it")
-    print(f"building Kubernetes {VERSION} into {place}: some minutes, once", flush=True)
-    major, minor = VERSION.lstrip("v").split(".")[:2]
-    version = "k8s.io/component-base/version"
-    flags = f"-s -w -X {version}.gitVersion={VERSION} -X {version}.gitMajor={major} -X {version}.gitMinor={minor}"
-    part = place.with_name(f"{place.name}.{os.getpid()}.part")
-    part.mkdir(parents=True)
-    done = subprocess.run(
-        ["go", "build", "-C", str(TOOLS), "-trimpath", "-o", f"{part}/", "-ldflags", flags, "tool"],
-        env={**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local"},
-        check=False,
-    )
-    if done.returncode:
-        shutil.rmtree(part)
-        raise NoControlPlane("`go build` of the control plane failed: see above")
-    shutil.rmtree(place, ignore_errors=True)
-    part.rename(place)
-    return place
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+#: Without a scheduler there is no kubelet either: these would take pods away because nobody speaks for their node.
+NO_NODES = "-node-lifecycle-controller,-pod-garbage-collector-controller,-taint-eviction-controller"
 
 
 class ControlPlane:
-    """An API server with an empty store. `kubectl` speaks to it as an administrator."""
+    """An API server with an empty store. `kubectl` speaks to it as an administrator; `config` is its kubeconfig.
 
-    def __init__(self, directory: Path) -> None:
+    The first address of `services` is the Service `kubernetes`: where the API server has that very address, and port
+    443, clients in pods reach it with nothing routed. Everything ends with the thread that started it, at the latest.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        address: str = "127.0.0.1",
+        port: int = 0,
+        services: str = "10.96.0.0/16",
+        controllers: bool = False,
+        scheduler: bool = False,
+    ) -> None:
         self.directory = directory
-        self._binaries = binaries()
-        self._processes: list[subprocess.Popen[bytes]] = []
         self.config = directory / "kubeconfig"
+        self.server = f"https://{address}:{port or free_port(address)}"
+        self._address = address
+        self._services = services
+        self._with_controllers = controllers
+        self._with_scheduler = scheduler
+        self._kubectl = str(binaries("kubectl")["kubectl"])
+        first = str(ipaddress.ip_network(services)[1])
+        self._authority = Authority(directory / "pki", {"127.0.0.1", address, first})
+        self._tokens = {user: secrets.token_hex(16) for user in USERS}
+        self._daemons: list[Daemon] = []
+        self._api_server: Daemon | None = None
 
     def start(self) -> ControlPlane:
-        etcd = shutil.which("etcd", path=str(self._binaries)) or shutil.which("etcd")
-        if etcd is None:
-            raise NoControlPlane("no etcd: install the package `etcd-server`")
-        store, token = f"http://127.0.0.1:{free_port()}", secrets.token_hex(16)
-        peer = f"http://127.0.0.1:{free_port()}"
-        self._launch(
-            etcd,
-            f"--data-dir={self.directory / 'etcd'}", f"--listen-client-urls={store}",
-            f"--advertise-client-urls={store}", f"--listen-peer-urls={peer}",
-            f"--initial-advertise-peer-urls={peer}", f"--initial-cluster=default={peer}",
-            "--unsafe-no-fsync=true", "--log-level=error", "--logger=zap",
-        )  # fmt: skip
-        self._wait(f"{store}/health")
-        key, port = self.directory / "sa.key", free_port()
-        subprocess.run(
-            ["openssl", "genpkey", "-algorithm", "RSA", "-out", key],
-            check=True,
-            capture_output=True,
-        )
-        (self.directory / "tokens").write_text(f'{token},admin,admin,"system:masters"\n')
-        server = f"https://127.0.0.1:{port}"
-        # It makes its own certificate, which is its own authority.
-        self._launch(
-            str(self._binaries / "kube-apiserver"),
-            f"--etcd-servers={store}", "--bind-address=127.0.0.1", "--advertise-address=127.0.0.1",
-            f"--secure-port={port}", f"--cert-dir={self.directory / 'pki'}", "--endpoint-reconciler-type=none",
-            "--service-cluster-ip-range=10.96.0.0/16", f"--token-auth-file={self.directory / 'tokens'}",
-            "--authorization-mode=RBAC", f"--service-account-issuer={server}", f"--service-account-key-file={key}",
-            f"--service-account-signing-key-file={key}",
-        )  # fmt: skip
-        self._wait(f"{server}/readyz", token)
-        self.config.write_text(json.dumps(kubeconfig(server, token)))
+        """Start all that was asked for. A start that fails leaves nothing running."""
+        try:
+            self._authority.make()
+            for user in USERS:
+                self._kubeconfig(user).write_text(json.dumps(self._as(user)), encoding="utf-8")
+            self._start_api_server(self._start_store())
+            if self._with_controllers:
+                self.start_controllers()
+            if self._with_scheduler:
+                self._start_component("kube-scheduler")
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def stop(self) -> None:
-        for process in reversed(self._processes):
-            process.terminate()
-        for process in self._processes:
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        while self._daemons:
+            self._daemons.pop().stop()
+
+    def start_controllers(self) -> None:
+        """Start the controllers, once; ready when they have made the first ServiceAccount."""
+        if any(daemon.name == "kube-controller-manager" for daemon in self._daemons):
+            return
+        pki = self._authority
+        self._start_component(
+            "kube-controller-manager",
+            f"--root-ca-file={pki.certificate}", f"--service-account-private-key-file={pki.accounts_key}",
+            f"--cluster-signing-cert-file={pki.certificate}", f"--cluster-signing-key-file={pki.key}",
+            "--use-service-account-credentials=true",
+            f"--controllers=*{'' if self._with_scheduler else ',' + NO_NODES}",
+        )  # fmt: skip
+        for made in ("serviceaccount/default", "configmap/kube-root-ca.crt"):
+            done = self.kubectl("wait", "--for=create", made, "-n", "default", "--timeout=60s")
+            assert done.returncode == 0, done.stderr
+
+    def restart_api_server(self) -> None:
+        """Kill the API server, and start it again on its port with its store."""
+        self.kill_api_server()
+        self.revive_api_server()
+
+    def kill_api_server(self) -> None:
+        assert self._api_server is not None
+        self._api_server.kill()
+
+    def revive_api_server(self) -> None:
+        assert self._api_server is not None
+        self._api_server.start(self._is_ready)
 
     def kubectl(self, *words: str, given: object = None) -> subprocess.CompletedProcess[str]:
         """Run kubectl; `given` goes to its standard input as JSON."""
         return subprocess.run(
-            [str(self._binaries / "kubectl"), f"--kubeconfig={self.config}", *words],
+            [self._kubectl, f"--kubeconfig={self.config}", *words],
             input=None if given is None else json.dumps(given),
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=120,
         )
+
+    def do(self, *words: str, given: object = None) -> str:
+        """Run kubectl, which must succeed; what it prints."""
+        done = self.kubectl(*words, given=given)
+        assert done.returncode == 0, f"kubectl {' '.join(words)}: {done.stderr}"
+        return done.stdout
 
     def get(self, *words: str) -> Any:
         """What kubectl prints as JSON."""
-        done = self.kubectl("get", *words, "-o", "json")
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        return json.loads(self.do("get", *words, "-o", "json"))
 
-    def _launch(self, program: str, *arguments: str) -> None:
-        with (self.directory / f"{Path(program).name}.log").open("wb") as log:
-            process = subprocess.Popen(
-                [program, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=self.directory,
+    def _start_store(self) -> str:
+        store, peer = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
+        self._launch(
+            distribution("etcd", "etcd-server"),
+            f"--data-dir={self.directory / 'etcd'}", f"--listen-client-urls={store}",
+            f"--advertise-client-urls={store}", f"--listen-peer-urls={peer}",
+            f"--initial-advertise-peer-urls={peer}", f"--initial-cluster=default={peer}",
+            "--unsafe-no-fsync=true", "--log-level=error", "--logger=zap",
+        ).start(lambda: answers(f"{store}/health"))  # fmt: skip
+        return store
+
+    def _start_api_server(self, store: str) -> None:
+        pki, tokens = self._authority, self.directory / "tokens"
+        tokens.write_text(
+            "".join(
+                f'{self._tokens[user]},{user},{user},"{group}"\n' for user, group in USERS.items()
             )
-        self._processes.append(process)
+        )
+        self._api_server = self._launch(
+            binaries("kube-apiserver")["kube-apiserver"],
+            f"--etcd-servers={store}", f"--bind-address={self._address}", f"--advertise-address={self._address}",
+            f"--secure-port={self.server.rpartition(':')[2]}", "--endpoint-reconciler-type=none",
+            f"--service-cluster-ip-range={self._services}", "--kubelet-preferred-address-types=InternalIP",
+            f"--tls-cert-file={pki.server_certificate}", f"--tls-private-key-file={pki.server_key}",
+            f"--token-auth-file={tokens}", "--authorization-mode=RBAC", f"--service-account-issuer={self.server}",
+            f"--service-account-key-file={pki.accounts_key}",
+            f"--service-account-signing-key-file={pki.accounts_key}",
+        )  # fmt: skip
+        self._api_server.start(self._is_ready)
 
-    def _wait(self, url: str, token: str = "") -> None:
-        """Wait until the process that was launched last answers."""
-        process, until = self._processes[-1], time.monotonic() + READY_SECONDS
-        request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
-        context = ssl._create_unverified_context()
-        while process.poll() is None and time.monotonic() < until:
-            try:
-                with urllib.request.urlopen(request, timeout=2, context=context):
-                    return
-            except OSError:
-                time.sleep(0.1)
-        raise NoControlPlane(f"{process.args!r} is not ready: see the logs in {self.directory}")
+    def _start_component(self, name: str, *arguments: str) -> None:
+        port = free_port()
+        self._launch(
+            binaries(name)[name],
+            f"--kubeconfig={self._kubeconfig(f'system:{name}')}", "--leader-elect=false",
+            "--bind-address=127.0.0.1", f"--secure-port={port}",
+            f"--cert-dir={self.directory / f'{name}-pki'}", *arguments,
+        ).start(lambda: answers(f"https://127.0.0.1:{port}/healthz"))  # fmt: skip
+
+    def _launch(self, program: str | Path, *arguments: str) -> Daemon:
+        # Listed before it is started: what fails to become ready is stopped too.
+        self._daemons.append(Daemon(self.directory, program, *arguments))
+        return self._daemons[-1]
+
+    def _is_ready(self) -> bool:
+        return answers(f"{self.server}/readyz", self._tokens[ADMIN], self._authority.certificate)
+
+    def _kubeconfig(self, user: str) -> Path:
+        return self.config if user == ADMIN else self.directory / f"{user}.kubeconfig"
+
+    def _as(self, user: str) -> dict[str, Any]:
+        return kubeconfig(self.server, self._authority.certificate, self._tokens[user])
 
 
-def kubeconfig(server: str, token: str) -> dict[str, Any]:
+ADMIN = "admin"
+#: Users with the groups that they are in. What the components may do, RBAC's own roles say.
+USERS = {
+    ADMIN: "system:masters",
+    "system:kube-controller-manager": "",
+    "system:kube-scheduler": "",
+}
+
+
+def kubeconfig(
+    server: str, authority: Path, token: str, namespace: str = "default"
+) -> dict[str, Any]:
+    """What a client needs to know, as kubectl and Python's client read it."""
+    certificate = base64.b64encode(authority.read_bytes()).decode()
     return {
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": "test",
         "clusters": [
-            {"name": "test", "cluster": {"server": server, "insecure-skip-tls-verify": True}}
+            {
+                "name": "test",
+                "cluster": {"server": server, "certificate-authority-data": certificate},
+            }
         ],
-        "users": [{"name": "admin", "user": {"token": token}}],
-        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "admin"}}],
+        "users": [{"name": "test", "user": {"token": token}}],
+        "contexts": [
+            {"name": "test", "context": {"cluster": "test", "user": "test", "namespace": namespace}}
+        ],
     }
+
+
+def free_port(address: str = "127.0.0.1") -> int:
+    with socket.socket() as probe:
+        probe.bind((address, 0))
+        return int(probe.getsockname()[1])
