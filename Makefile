@@ -31,8 +31,9 @@ lint: $(READY) ## Formatting, rules, types, and the direction of imports
 	$(RUN) -m mypy
 	$(VENV)/bin/lint-imports
 
-crds: $(READY) ## Write crds/ anew from api.py
+crds: $(READY) ## Write crds/, and the chart's copy, anew from api.py
 	@mkdir -p crds && $(VENV)/bin/bowline crd > crds/databasemigrations.yaml
+	@cp crds/databasemigrations.yaml charts/bowline/files/crds/
 
 conformance: $(READY) ## The endpoints' suite: ENDPOINT=memory or ENDPOINT=postgresql; none: all
 	ENDPOINT=$(ENDPOINT) $(RUN) -m pytest tests/endpoints
