@@ -163,6 +163,8 @@ class Snapshot(Part):
     """Tables' chunks copied, and indexes built, at once."""
     chunk_rows: int = Field(default=200_000, ge=100, le=100_000_000)
     """Rows, as estimated, in one chunk."""
+    pods: int = Field(default=1, ge=1, le=64)
+    """In a cluster: pods that copy side by side, each `parallelism` chunks at once."""
 
 
 class Stream(Part):
@@ -170,11 +172,20 @@ class Stream(Part):
     """Parallel appliers; with 1, readers of the receiving side see only states that the other side had."""
 
 
+class AccessMode(StrEnum):
+    """Who can mount the journal's volume at once."""
+
+    ONE_NODE = "ReadWriteOnce"
+    MANY_NODES = "ReadWriteMany"
+
+
 class Volume(Part):
     size: Quantity = "10Gi"
     """Size of the journal's volume; capture stops at 80 % of it, before it is full."""
     storage_class_name: str | None = Field(default=None, max_length=253)
     """Storage class; none: the cluster's default."""
+    access_mode: AccessMode = AccessMode.ONE_NODE
+    """ReadWriteOnce keeps capture and apply on one node; ReadWriteMany lets them run anywhere."""
 
 
 class ObjectStore(Part):

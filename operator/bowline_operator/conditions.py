@@ -75,7 +75,9 @@ def claims(seen: Observed, status: Status, how: Circumstances) -> list[Claim]:
     ]
 
 
-_CONVERGING = frozenset({"Progressing", "Switching", "WaitingForGate", "Retrying", "Deleting"})
+_CONVERGING = frozenset(
+    {"Progressing", "Switching", "WaitingForGate", "Retrying", "WorkerPending", "Deleting"}
+)
 
 
 def _stalled(how: Circumstances) -> Claim | None:
@@ -116,6 +118,8 @@ def _ready(  # noqa: PLR0911 (a staircase: the first reason counts)
     if how.retrying:
         first = how.retrying[0]
         return claim(Truth.FALSE, "Retrying", f"{first.name}: {first.message}")
+    if seen.hindrance:
+        return claim(Truth.FALSE, "WorkerPending", seen.hindrance)
     if asks_for_switch(how.answer.goal, status):
         for blocker in how.blockers:
             if blocker.human:

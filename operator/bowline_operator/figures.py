@@ -56,12 +56,13 @@ def _unapplied(status: Status) -> list[str]:
 
 
 def _findings(seen: Observed, status: Status, of_family: str, state: JobState) -> None:
-    # A last word is short: where its findings were cut away, the live report before it has them.
-    for report in (seen.last_word(of_family), seen.live_report(of_family)):
-        if report is not None and report.findings:
-            ranked = sorted(report.findings, key=lambda each: _WEIGHT[each.severity])
-            status.findings = ranked[:REMEMBERED_FINDINGS]
-            return
+    # A last word is short: where its findings were cut, the live report before it may have them all.
+    reports = (seen.last_word(of_family), seen.live_report(of_family))
+    found = max((each.findings for each in reports if each is not None), key=len, default=[])
+    if found:
+        ranked = sorted(found, key=lambda each: _WEIGHT[each.severity])
+        status.findings = ranked[:REMEMBERED_FINDINGS]
+        return
     if state is JobState.SUCCEEDED:
         status.findings = []
 

@@ -81,6 +81,7 @@ def settings_digest(role: Role, spec: Spec) -> str:
         settings |= {
             "parallelism": spec.snapshot.parallelism,
             "chunkRows": spec.snapshot.chunk_rows,
+            "pods": spec.snapshot.pods,
         }
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
 

@@ -28,7 +28,8 @@ class Job:
     state: JobState
     digest: str = ""
     exit_code: int | None = None
-    note: str = ""  #: what the shell knows of its end
+    note: str = ""  #: what the shell knows of its end, or of what keeps it from beginning
+    stopped: bool = False  #: it ended because it was told to, and has left no word
     report: Report | None = None  #: its termination message
     started_at: datetime | None = None
     finished_at: datetime | None = None
@@ -48,6 +49,13 @@ class Observed:
     reports: Mapping[str, Report] = field(default_factory=dict)  #: live ones, by name of the Job
     credentials: str = ""  #: fingerprint of the credentials; empty where it can't be known
     problem: str = ""  #: why the newest spec could not be taken over
+    refusal: str = ""  #: why a Job could not be made
+
+    @property
+    def hindrance(self) -> str:
+        """What keeps a worker from beginning; empty: nothing that is known."""
+        notes = (job.note for job in self.jobs.values() if job.state is JobState.RUNNING)
+        return self.refusal or next((note for note in notes if note), "")
 
     def job_of(self, entry: JobStatus | None) -> Job | None:
         return None if entry is None else self.jobs.get(entry.name)

@@ -38,6 +38,8 @@ from bowline_worker.contract import Role, Severity, Side, Verdict
 HURRY = timedelta(milliseconds=200)
 #: Without any news the world is looked at again after this.
 RESYNC = timedelta(seconds=15)
+#: Nothing is left to watch.
+REST = timedelta(minutes=5)
 
 _OVER = frozenset({Phase.COMPLETING, Phase.COMPLETED})
 
@@ -244,12 +246,14 @@ def _message(  # noqa: PLR0911 (a staircase: the first reason counts)
     if reply.message:
         return reply.message
     if switch.mode is Mode.ABORT:
-        return f"attempt {switch.attempt} is taken back: {switch.message}"
+        return _hindered(seen, f"attempt {switch.attempt} is taken back: {switch.message}")
     if switch.mode is Mode.CUTOVER:
-        return f"attempt {switch.attempt}: {switch.step or 'begins'}"
+        return _hindered(seen, f"attempt {switch.attempt}: {switch.step or 'begins'}")
     if crew.retrying:
         first = crew.retrying[0]
         return f"{first.name} is tried again: {first.message}"
+    if seen.hindrance:
+        return seen.hindrance
     if asks_for_switch(reply.goal, status) and blockers:
         return f"{reply.goal} waits: {blockers[0].message}"
     if reply.goal is Request.ASSESS and status.stage is Stage.ASSESSED:
@@ -260,7 +264,13 @@ def _message(  # noqa: PLR0911 (a staircase: the first reason counts)
     return ""
 
 
+def _hindered(seen: Observed, message: str) -> str:
+    return f"{message}; {seen.hindrance}" if seen.hindrance else message
+
+
 def _recheck(seen: Observed, status: Status, crew: Staffing) -> timedelta:
     if status.cutover.mode is not Mode.IDLE or crew.actions or status.phase != seen.status.phase:
         return HURRY
+    if status.phase is Phase.COMPLETED:
+        return REST
     return min([RESYNC, *crew.waits])

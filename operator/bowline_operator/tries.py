@@ -94,7 +94,7 @@ def absorb(seen: Observed, status: Status) -> list[Event]:
         elif said is not None:
             entry.message = said.message
         if job.state is JobState.FAILED and failure is None:
-            entry.reason = "Died"
+            entry.reason = "Stopped" if job.stopped else "Died"
             entry.message = job.note or f"ended with {_ending(job.exit_code)} and no last word"
         if job.state is JobState.FAILED or entry.role in STREAM_ROLES:
             ran = entry.finished_at - (entry.started_at or entry.finished_at)
@@ -127,7 +127,7 @@ def staff(seen: Observed, status: Status, wants: Mapping[str, Want]) -> Staffing
     stopping = set()
     for job in seen.jobs.values():
         if job.state is JobState.RUNNING and _is_superfluous(seen, status, wants, job.name):
-            result.actions.append(StopJob(job.name, _grace(job.role)))
+            result.actions.append(StopJob(job.name, grace(job.role)))
             stopping.add(job.family)
     for name, want in wants.items():
         if name not in stopping:
@@ -136,7 +136,8 @@ def staff(seen: Observed, status: Status, wants: Mapping[str, Want]) -> Staffing
     return result
 
 
-def _grace(role: Role) -> timedelta:
+def grace(role: Role) -> timedelta:
+    """How long a worker of that role may take to end when it is asked to; then it is killed."""
     # A role of the switch is stopped only to take the switch back, and that has ten seconds in all.
     return timedelta(seconds=3) if role in (Role.CUTOVER, Role.ABORT) else timedelta(seconds=30)
 

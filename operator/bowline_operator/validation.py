@@ -39,7 +39,7 @@ def read_resource(
         text = json.dumps(written, default=_as_json)
         resource = DatabaseMigration.model_validate_json(text, strict=True)
     except ValidationError as error:
-        errors += [_explain(detail) for detail in error.errors()]
+        errors += [explain(detail) for detail in error.errors()]
     except (TypeError, ValueError) as error:
         errors.append(FieldError("", str(error)))
     return (None, tuple(errors)) if errors else (resource, ())
@@ -79,7 +79,8 @@ def _model_of(annotation: Any) -> type[BaseModel] | None:
     return None
 
 
-def _explain(detail: ErrorDetails) -> FieldError:
+def explain(detail: ErrorDetails) -> FieldError:
+    """Say in our words what pydantic found at one field."""
     path = ".".join(map(str, detail["loc"]))
     given = detail["input"]
     match detail["type"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 from pathlib import Path
@@ -53,7 +54,13 @@ def read_config(path: str, role: Role) -> Config:
         raise BadConfig(f"{path}: {'.'.join(map(str, wrong['loc']))}: {wrong['msg']}") from None
     if config.role is not role:
         raise BadConfig(f"{path}: role is {config.role}, and {role} was asked for")
-    return config
+    return config.model_copy(update=_of_the_pod())
+
+
+def _of_the_pod() -> dict[str, str]:
+    """What is known only once a pod exists, and so is in no file: the Job's uid, and the address to listen on."""
+    known = {"job_uid": "BOWLINE_JOB_UID", "listen": "BOWLINE_LISTEN"}
+    return {field: os.environ[name] for field, name in known.items() if os.environ.get(name)}
 
 
 def run(config: Config) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from bowline_worker.contract import BowlineError, Config, Failure, Report
+from bowline_worker.last_word import last_word
 
 #: Kubernetes keeps at most this much of a termination message.
 TERMINATION_BYTES = 4096
@@ -70,25 +72,17 @@ class Reporter:
         """Write the termination message: the last report, without what makes it too long."""
         if not self._config.termination_file:
             return
-        report = self.now()
-        text = report.model_dump_json(by_alias=True, exclude_none=True)
-        # The longest lists go first; what decides (failure, switch) always fits.
-        for field in ("findings", "snapshot", "verify", "found", "stream", "left_behind"):
-            if len(text.encode()) <= TERMINATION_BYTES or os.environ.get(
-                "BOWLINE_LONG_TERMINATION"
-            ):
-                break
-            report = report.model_copy(
-                update={field: Report.model_fields[field].get_default(call_default_factory=True)}
-            )
-            text = report.model_dump_json(by_alias=True, exclude_none=True)
-        _write_whole(Path(self._config.termination_file), text)
+        limit = None if os.environ.get("BOWLINE_LONG_TERMINATION") else TERMINATION_BYTES
+        # Written in place: in a pod the file is mounted by itself, and can't be replaced.
+        Path(self._config.termination_file).write_text(last_word(self.now(), limit), "utf-8")
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, address: tuple[str, int], reporter: Reporter) -> None:
+        if ":" in address[0]:
+            self.address_family = socket.AF_INET6
         self.reporter = reporter
         self.registry = CollectorRegistry(auto_describe=False)
         self.registry.register(_ReportCollector(reporter))

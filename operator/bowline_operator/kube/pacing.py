@@ -1,0 +1,60 @@
+"""What wakes a migration's passes, and how long they rest in between."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TypeAlias
+
+Place: TypeAlias = tuple[str, str]  #: namespace and name
+
+#: Passes in a row without a rest, before they slow down: something hangs then, and asking faster does not mend it.
+EAGER_PASSES = 300
+SLOW = timedelta(seconds=2)
+HURRIED = timedelta(seconds=1)
+
+
+@dataclass(slots=True)
+class Bell:
+    """One migration's alarm and its lock: passes and the end of its deletion never overlap."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _rung: asyncio.Event = field(default_factory=asyncio.Event)
+    _hurried: int = 0
+    _seen: object = None
+
+    def ring(self) -> None:
+        self._rung.set()
+
+    def ring_if_new(self, seen: object) -> None:
+        """Ring unless this was seen last time: our own writes wake nobody."""
+        if seen != self._seen:
+            self._seen = seen
+            self.ring()
+
+    def silence(self) -> None:
+        """Before the world is read: what happens from here on causes another pass."""
+        self._rung.clear()
+
+    async def rest(self, pause: timedelta) -> None:
+        """Wait until it rings, or so long; a pass that has been in a hurry for minutes is slowed down."""
+        self._hurried = self._hurried + 1 if pause < HURRIED else 0
+        if self._hurried > EAGER_PASSES:
+            pause = max(pause, SLOW)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._rung.wait(), pause.total_seconds())
+
+
+class Bells:
+    """All migrations' bells."""
+
+    def __init__(self) -> None:
+        self._bells: dict[Place, Bell] = {}
+
+    def of(self, place: Place) -> Bell:
+        return self._bells.setdefault(place, Bell())
+
+    def drop(self, place: Place) -> None:
+        self._bells.pop(place, None)
