@@ -1,11 +1,12 @@
 # What there is to run. Everything lives in .venv; nothing is installed elsewhere.
 .DEFAULT_GOAL := help
 PYTHON ?= python3
+IMAGE ?= bowline:latest
 VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test test-api lint crds conformance mutants soak bench-load clean
+.PHONY: help setup demo test test-unit test-api test-node image lint crds conformance mutants soak bench-load clean
 
 help: ## Show what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,11 +20,23 @@ $(READY): requirements.lock pyproject.toml .ci/setup
 demo: $(READY) ## The whole road on two servers of its own; KEEP=1 leaves them running
 	@KEEP=$(KEEP) $(RUN) -m demo
 
-test: lint ## All checks and all tests
-	$(RUN) -m pytest
+test: lint test-unit ## All checks and all tests
 
-test-api: $(READY) ## The CRD on a real API server; builds one with Go where KUBEBUILDER_ASSETS is not set
-	$(RUN) -m pytest tests/kube
+test-unit: $(READY) ## All tests on databases and processes of this machine
+	@.ci/timed $@ $(RUN) -m pytest
+
+# The programs first: their first build takes longer than a test may.
+test-api: $(READY) ## Real API server and controllers; builds them with Go where KUBEBUILDER_ASSETS is not set
+	@PYTHONPATH=tests .ci/timed programs $(RUN) -m kube.binaries kubectl kube-apiserver kube-controller-manager
+	@.ci/timed $@ $(RUN) -m pytest tests/kube -m "not node"
+
+test-node: $(READY) ## The image, and a real node with kubelet and containerd that runs it; needs root
+	@PYTHONPATH=tests .ci/timed programs $(RUN) -m kube.binaries kubelet kube-scheduler
+	@PYTHONPATH=tests .ci/timed image $(RUN) -m kube.image
+	@.ci/timed $@ $(RUN) -m pytest tests/kube -m node
+
+image: ## Build the image IMAGE with docker, podman or buildah, whichever works (BUILDER=...)
+	@.ci/image $(IMAGE)
 
 lint: $(READY) ## Formatting, rules, types, and the direction of imports
 	$(RUN) -m ruff format --check

@@ -10,6 +10,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 TOOLS = Path(__file__).parent / "tools"
@@ -88,3 +89,11 @@ def _build(place: Path) -> None:
     for program in part.iterdir():
         program.rename(place / program.name)
     part.rmdir()
+
+
+if __name__ == "__main__":
+    try:
+        for found in binaries(*sys.argv[1:]).values():
+            print(found)
+    except NoControlPlane as error:
+        sys.exit(f"error: {error}")

@@ -1,4 +1,4 @@
-"""One control plane for the session, with the CRD in it; a namespace for each test."""
+"""One control plane for the session, with the CRD in it; a namespace for each test. For some, one with a real node."""
 
 from __future__ import annotations
 
@@ -8,9 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from kube import image
 from kube.control_plane import ControlPlane
+from kube.leftovers import leftovers
+from kube.node import Node
 
 CRDS = Path(__file__).parents[2] / "crds"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "node: needs root, and a real node or an image (test-node)")
 
 
 @pytest.fixture(scope="session")
@@ -19,8 +26,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     cluster = ControlPlane(tmp_path_factory.mktemp("kube"))
     try:
         cluster.start()
-        cluster.do("apply", "--server-side", "-f", str(CRDS))
-        cluster.do("wait", "--for=condition=Established", "--timeout=30s", "-f", str(CRDS))
+        install(cluster)
         yield cluster
     finally:
         cluster.stop()
@@ -32,6 +38,25 @@ def controllers(cluster: ControlPlane) -> ControlPlane:
     # After the CRD: the garbage collector looks for new kinds only every 30 seconds.
     cluster.start_controllers()
     return cluster
+
+
+@pytest.fixture(scope="session")
+def node() -> Iterator[Node]:
+    """A cluster of its own with a real node, our resource and our image."""
+    node = Node()
+    try:
+        node.start()
+        install(node.cluster)
+        node.import_image(image.archive())
+        yield node
+    finally:
+        node.stop()
+    assert leftovers() == []
+
+
+def install(cluster: ControlPlane) -> None:
+    cluster.do("apply", "--server-side", "-f", str(CRDS))
+    cluster.do("wait", "--for=condition=Established", "--timeout=30s", "-f", str(CRDS))
 
 
 @pytest.fixture

@@ -90,6 +90,12 @@ class ControlPlane:
             done = self.kubectl("wait", "--for=create", made, "-n", "default", "--timeout=60s")
             assert done.returncode == 0, done.stderr
 
+    def stop_controllers(self) -> None:
+        """Stop what makes pods, and finds nodes for them."""
+        for daemon in self._daemons:
+            if daemon.name in ("kube-controller-manager", "kube-scheduler"):
+                daemon.stop()
+
     def restart_api_server(self) -> None:
         """Kill the API server, and start it again on its port with its store."""
         self.kill_api_server()
