@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
-from kube.binaries import distribution
+from kube.binaries import distribution, succeed
 
 EC = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
 #: What clients inside a cluster call the API server.
@@ -42,9 +41,4 @@ class Authority:
         self._openssl("genpkey", "-algorithm", "RSA", "-out", "sa.key")
 
     def _openssl(self, *words: str) -> None:
-        subprocess.run(
-            [distribution("openssl", "openssl"), *words],
-            cwd=self._directory,
-            check=True,
-            capture_output=True,
-        )
+        succeed(distribution("openssl", "openssl"), *words, cwd=self._directory)

@@ -50,6 +50,16 @@ def distribution(name: str, package: str) -> str:
     raise NoControlPlane(f"no {name}: install the package `{package}` (as root, .ci/run does)")
 
 
+def succeed(*command: str | Path, cwd: Path | None = None) -> str:
+    """Run a command that must succeed; what it prints."""
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise NoControlPlane(
+            f"{' '.join(map(str, command))}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+        )
+    return done.stdout
+
+
 def _built(names: tuple[str, ...]) -> Path:
     sums = b"".join((TOOLS / name).read_bytes() for name in ("go.mod", "go.sum"))
     place = cache() / "kube" / hashlib.sha256(sums).hexdigest()[:16]

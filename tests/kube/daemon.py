@@ -50,12 +50,12 @@ class Daemon:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             if self._process.poll() is not None:
-                raise NoControlPlane(f"{self.command[0]} ended by itself:\n{self._last_lines()}")
+                raise NoControlPlane(f"{self.command[0]} ended by itself:\n{self.last_lines()}")
             if is_ready():
                 return
             time.sleep(0.1)
         raise NoControlPlane(
-            f"{self.command[0]} is not ready in {seconds:.0f} s:\n{self._last_lines()}"
+            f"{self.command[0]} is not ready in {seconds:.0f} s:\n{self.last_lines()}"
         )
 
     def stop(self, grace: float = 10) -> None:
@@ -74,7 +74,8 @@ class Daemon:
             self._process.kill()
             self._process.wait()
 
-    def _last_lines(self) -> str:
+    def last_lines(self) -> str:
+        """What it said last, for an error."""
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
         return "\n".join([*lines[-8:], f"(all of it: {self.log})"])
 

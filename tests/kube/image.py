@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import IO
 
-from kube.binaries import NoControlPlane, cache, distribution
+from kube.binaries import NoControlPlane, cache, distribution, succeed
 
 ROOT = Path(__file__).parents[2]
 IMAGE = "localhost/bowline:test"
@@ -147,7 +147,7 @@ def _base(suite: str) -> Path:
         return found
     with tempfile.TemporaryDirectory(dir=place()) as directory:
         root = Path(directory) / "root"
-        _run(
+        succeed(
             distribution("debootstrap", "debootstrap"), "--variant=minbase", f"--include={PACKAGES}",
             suite, str(root), _mirror(),
         )  # fmt: skip
@@ -157,14 +157,14 @@ def _base(suite: str) -> Path:
         for name in ("python", "python3"):
             (root / "usr/local/bin" / name).symlink_to("/usr/bin/python3")
         part = found.with_suffix(f".{os.getpid()}")
-        _run("tar", "--numeric-owner", "-C", str(root), "-cf", str(part), ".")
+        succeed("tar", "--numeric-owner", "-C", str(root), "-cf", str(part), ".")
         part.rename(found)
     return found
 
 
 def _mirror() -> str:
     """Where this machine has its packages from."""
-    targets = _run(
+    targets = succeed(
         "apt-get", "indextargets", "--format=$(SITE)", "Created-By: Packages", "Component: main",
     )  # fmt: skip
     if not targets.strip():
@@ -179,13 +179,6 @@ def _pip_settings() -> str:
     given = {name: os.environ.get(f"PIP_{name.upper()}") for name in PIP_SETTINGS}
     lines = [f"{name.replace('_', '-')} = {value}" for name, value in given.items() if value]
     return "\n".join(["[global]", f"cert = {CERTIFICATES}", *lines, ""])
-
-
-def _run(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise NoControlPlane(f"{command[0]} failed:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
-    return done.stdout
 
 
 if __name__ == "__main__":

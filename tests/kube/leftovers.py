@@ -14,7 +14,7 @@ import subprocess
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from kube.binaries import distribution
+from kube.binaries import distribution, succeed
 
 HOME = Path("/var/lib/bowline-node")
 NODE_BRIDGE, PODS_BRIDGE = "bowline-node", "bowline-pods"
@@ -47,6 +47,13 @@ def clear() -> None:
     for link in Path("/var/log/containers").glob("*"):
         if link.is_symlink() and str(link.readlink()).startswith(f"{HOME}/"):
             link.unlink()
+    for group in (
+        *Path("/sys/fs/cgroup").glob("kubepods"),
+        *Path("/sys/fs/cgroup").glob("*/kubepods"),
+    ):
+        for empty in (*sorted(group.rglob("*/"), reverse=True), group):
+            with contextlib.suppress(OSError):  # a file, or a group in use
+                empty.rmdir()
     for result in Path("/var/lib/cni/results").glob(f"{PODS_BRIDGE}-*"):
         result.unlink()
 
@@ -109,4 +116,4 @@ def end(pid: int) -> None:
 
 
 def ip(*words: str) -> None:
-    subprocess.run([distribution("ip", "iproute2"), *words], check=True, capture_output=True)
+    succeed(distribution("ip", "iproute2"), *words)

@@ -233,7 +233,10 @@ class Node:
         )  # fmt: skip
         self._kubelet.start(self._kubelet_is_healthy)
         for state in ("create", "condition=Ready"):
-            self.cluster.do("wait", f"node/{NAME}", f"--for={state}", "--timeout=60s")
+            if self.cluster.kubectl(
+                "wait", f"node/{NAME}", f"--for={state}", "--timeout=60s"
+            ).returncode:
+                raise NoControlPlane(f"the node is not ready:\n{self._kubelet.last_lines()}")
 
     def _kubelet_is_healthy(self) -> bool:
         return answers(f"http://127.0.0.1:{self._health_port}/healthz")
