@@ -144,17 +144,20 @@ def _structural(
     if "properties" in node:
         node["properties"] = {
             name: _with_inner_defaults(
-                _structural(child, defs, within), name in node.get("required", ())
+                _structural(child, defs, within),
+                stays_as_it_is="anyOf" in child or name in node.get("required", ()),
             )
             for name, child in node["properties"].items()
         }
     return _bounded({key: value for key, value in node.items() if key not in _DROPPED})
 
 
-def _with_inner_defaults(node: Node, is_required: bool) -> Node:
-    """Let a block that was left out appear with its defaults, as it does to the operator."""
-    inner = node.get("properties", {}).values()
-    if not is_required and any("default" in each for each in inner) and "required" not in node:
+def _with_inner_defaults(node: Node, *, stays_as_it_is: bool) -> Node:
+    """Let a block that was left out appear with its defaults, as it does to the operator.
+
+    Rules that compare a block with what it was before depend on it too: they can't compare what is not there.
+    """
+    if not stays_as_it_is and "properties" in node and "required" not in node:
         return {**node, "default": {}}
     return node
 

@@ -21,6 +21,7 @@ from bowline_operator.rebuild import is_fresh_start, rebuild
 from bowline_operator.requests import DEPTH, Answer, answer, asks_for_abort, asks_for_switch
 from bowline_operator.stamps import stamp
 from bowline_operator.status import (
+    ConditionType,
     JobState,
     JobStatus,
     Mode,
@@ -29,6 +30,7 @@ from bowline_operator.status import (
     Stage,
     Status,
     StreamRef,
+    Truth,
 )
 from bowline_operator.tries import Staffing, absorb, staff
 from bowline_operator.wanted import wanted
@@ -38,6 +40,8 @@ from bowline_worker.contract import Role, Severity, Side, Verdict
 HURRY = timedelta(milliseconds=200)
 #: Without any news the world is looked at again after this.
 RESYNC = timedelta(seconds=15)
+#: Something is on its way that no event tells of: a worker's first report, a canary's trip.
+SOON = timedelta(seconds=3)
 #: Nothing is left to watch.
 REST = timedelta(minutes=5)
 
@@ -273,4 +277,15 @@ def _recheck(seen: Observed, status: Status, crew: Staffing) -> timedelta:
         return HURRY
     if status.phase is Phase.COMPLETED:
         return REST
-    return min([RESYNC, *crew.waits])
+    return min([SOON if _is_converging(status) else RESYNC, *crew.waits])
+
+
+def _is_converging(status: Status) -> bool:
+    """Tell whether something is expected within moments."""
+    reconciling = status.condition(ConditionType.RECONCILING)
+    unknown = (
+        each.status is Truth.UNKNOWN
+        for each in status.conditions
+        if each.type in (ConditionType.READY, ConditionType.FALLBACK_READY)
+    )
+    return reconciling is not None or any(unknown)
