@@ -26,10 +26,20 @@ def chart() -> helm.Chart:
     return helm.Chart.load(CHART)
 
 
-def texts(values: Mapping[str, Any] | None = None, *, namespace: str = "ops") -> dict[str, str]:
+def fresh(values: Mapping[str, Any]) -> dict[str, str]:
     """What Helm makes of the templates, by their names without the chart's."""
-    made = chart().render(dict(values or {}), name="bow", namespace=namespace)
+    made = chart().render(dict(values), name="bow", namespace="ops")
     return {name.partition("/templates/")[2]: text for name, text in made.items()}
+
+
+@functools.cache
+def _kept(values: str) -> Mapping[str, str]:
+    return fresh(json.loads(values))
+
+
+def texts(values: Mapping[str, Any] | None = None) -> Mapping[str, str]:
+    """The same, but rendered only once."""
+    return _kept(json.dumps(values or {}))
 
 
 def refusal(values: Mapping[str, Any]) -> str:
@@ -72,8 +82,8 @@ class Rendered:
                     yield pod, container
 
 
-def rendered(values: Mapping[str, Any] | None = None, *, namespace: str = "ops") -> Rendered:
-    made = texts(values, namespace=namespace)
+def rendered(values: Mapping[str, Any] | None = None) -> Rendered:
+    made = texts(values)
     return Rendered(
         [
             each

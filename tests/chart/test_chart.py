@@ -18,6 +18,7 @@ from chart.rendering import (
     Object,
     chart,
     environment,
+    fresh,
     merged,
     problem,
     refusal,
@@ -64,7 +65,9 @@ CHOICES: Mapping[str, list[Object]] = {
             "runAs": {"user": None, "group": None},
             "resources": {"limits": {"cpu": 1, "memory": "1Gi"}},
             "nodeSelector": {"kubernetes.io/os": "linux"},
-            "tolerations": [{"key": "db", "operator": "Exists", "tolerationSeconds": 300}],
+            "tolerations": [
+                {"key": "db", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
+            ],
             "affinity": {"nodeAffinity": {}},
             "priorityClassName": "high",
             "hostAliases": [{"ip": "10.0.0.1", "hostnames": ["kubernetes.default.svc"]}],
@@ -122,7 +125,7 @@ def test_whatever_is_chosen_kubernetes_takes_it(watch: str) -> None:
 def test_rendering_twice_gives_the_same() -> None:
     """Else every sync of Argo CD or Flux would be an upgrade."""
     for values in chosen():
-        assert texts(values) == texts(values)
+        assert fresh(values) == texts(values)
 
 
 def test_helm_finds_nothing_to_mend() -> None:
@@ -323,6 +326,7 @@ REFUSED: Mapping[str, tuple[str, object]] = {
     "/runAs/user": ("runAs.user", 0),
     "/nodeSelector/a": ("nodeSelector.a", True),
     "/tolerations/0/operator": ("tolerations", [{"operator": "exists"}]),
+    "/tolerations/0'": ("tolerations", [{"key": "db", "tolerationSeconds": 300}]),
     "additional properties 'podAffinities'": ("affinity.podAffinities", {}),
     "missing property 'hostnames'": ("hostAliases", [{"ip": "10.0.0.1"}]),
     "/extraEnv/0/name": ("extraEnv", [{"name": "A=B"}]),
