@@ -431,3 +431,11 @@ def test_the_notes_say_what_to_do_next_and_how_to_leave(watch: str) -> None:
     assert "kubectl delete crd databasemigrations.bowline.dev" in notes
     assert {"own namespace": "of ops.", "two namespaces": "of shop, bank.",
             "whole cluster": "of all namespaces."}[watch] in notes  # fmt: skip
+
+
+def test_the_notes_say_which_workers_nobody_protects() -> None:
+    everywhere = merged(WATCHES["whole cluster"], POLICY)
+    named = merged(everywhere, values_of("networkPolicy.workerNamespaces", ["shop"]))
+
+    assert "workers are not protected" in texts(everywhere)["NOTES.txt"]
+    assert "workers are not protected" not in texts(named)["NOTES.txt"]

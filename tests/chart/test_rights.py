@@ -126,7 +126,11 @@ def test_people_who_may_edit_a_namespace_may_edit_its_migrations() -> None:
     def given(role: str) -> tuple[set[str], dict[tuple[str, str], set[str]]]:
         found = made.one("ClusterRole", f"ops-bow-bowline-{role}")
         labels = found["metadata"]["labels"]
-        to = {name.removeprefix(aggregate) for name in labels if name.startswith(aggregate)}
+        to = {
+            name.removeprefix(aggregate)
+            for name, value in labels.items()
+            if name.startswith(aggregate) and value == "true"
+        }
         return to, rights(found["rules"])
 
     assert given("view") == (
