@@ -18,6 +18,15 @@ from kube.control_plane import ControlPlane, free_port
 PATIENCE = 120.0  # other work may share the machine
 LOOK_SECONDS = 0.1
 IMAGE = "localhost/bowline:test"
+SPEC = {
+    side: {
+        "engine": "PostgreSQL",
+        "host": f"{side}.invalid",
+        "database": "shop",
+        "credentialsSecretRef": {"name": f"shop-{side}"},
+    }
+    for side in ("source", "target")
+}
 
 
 @dataclass

@@ -82,7 +82,7 @@ class Pod:
 
 @dataclass
 class ProcessNode:
-    """Start it, and what the Job controller makes runs. `stopped` workers can be found by role, to be killed."""
+    """Start it, and what the Job controller makes runs. Workers can be found by role, to be killed."""
 
     kubeconfig: Path
     directory: Path
@@ -118,6 +118,16 @@ class ProcessNode:
             and pod.process is not None
             and pod.process.poll() is None
         ]
+
+    def claims(self, namespace: str) -> Path:
+        """The one volume of a namespace."""
+        return self.directory / namespace / "state" / "journal"
+
+    def script(self, namespace: str) -> Path:
+        """Where scripted workers look for what they shall do."""
+        place = self.directory / namespace / "script"
+        place.mkdir(parents=True, exist_ok=True)
+        return place
 
     def log(self, namespace: str) -> str:
         """What all workers of a namespace have written, for a test that failed."""
@@ -206,8 +216,7 @@ class ProcessNode:
                 found = self._api.call("GET", f"{core}/configmaps/{volume['configMap']['name']}")
                 text = found["data"]["config.json"]
             elif "persistentVolumeClaim" in volume:
-                claim = volume["persistentVolumeClaim"]["claimName"]
-                place = self.directory / pod.namespace / "claims" / claim
+                place = self.claims(pod.namespace)
             places[name] = place
         for place in places.values():
             place.mkdir(parents=True, exist_ok=True)
@@ -215,7 +224,7 @@ class ProcessNode:
         config["source"]["credentials"] = str(places["source"])
         config["target"]["credentials"] = str(places["target"])
         config["workDir"] = str(places["work"])
-        config["journal"] = str(places.get("journal", ""))
+        config["journal"] = str(self.claims(pod.namespace))
         config["terminationFile"] = str(pod.termination)
         path = places["config"] / "config.json"
         path.write_text(json.dumps(config))

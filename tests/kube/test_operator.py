@@ -2,72 +2,298 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
+import json
+import os
+import signal
+import urllib.request
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from bowline_operator.kube import objects
 from bowline_operator.status import ConditionType
 from kube.control_plane import ControlPlane
-from kube.operator_rig import Migration, Operator
+from kube.operator_rig import SPEC, Migration, Operator, eventually, truth
 from kube.process_node import ProcessNode
 
-SCRIPTED = Path(__file__).parents[1] / "operator" / "scripted_worker.py"
-SPEC = {
-    "source": {
-        "engine": "PostgreSQL",
-        "host": "old.invalid",
-        "database": "shop",
-        "credentialsSecretRef": {"name": "shop-source"},
-    },
-    "target": {
-        "engine": "PostgreSQL",
-        "host": "new.invalid",
-        "database": "shop",
-        "credentialsSecretRef": {"name": "shop-target"},
-    },
+#: Every role of the road, with what makes it run.
+ROAD = {
+    "assess": {},
+    "schema": {},
+    "prepare": {},
+    "snapshot": {},
+    "cutover": {"phase": "Cutover"},
+    "cleanup": {"phase": "Complete"},
 }
 
 
-@pytest.fixture(scope="module")
-def node(
-    controllers: ControlPlane, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[ProcessNode]:
-    node = ProcessNode(
-        controllers.config, tmp_path_factory.mktemp("node"), [sys.executable, str(SCRIPTED)]
-    ).start()
-    yield node
-    node.stop()
-
-
-@pytest.fixture
-def operator(controllers: ControlPlane, namespace: str, tmp_path: Path) -> Iterator[Operator]:
-    operator = Operator(controllers, namespace, tmp_path).start()
-    yield operator
-    operator.kill()
-    print(operator.log)
-
-
-@pytest.fixture
-def migration(controllers: ControlPlane, namespace: str) -> Migration:
-    return Migration(controllers, namespace)
-
-
-def test_the_whole_road_there_and_back(
-    node: ProcessNode, operator: Operator, migration: Migration
-) -> None:
-    migration.create(SPEC)
+def switched_to_and_fro(migration: Migration) -> None:
     migration.until_true(ConditionType.CAUGHT_UP)
-
     migration.patch({"phase": "Cutover"})
     migration.until_phase("FallbackStreaming")
     migration.until_true(ConditionType.FALLBACK_READY)
     migration.patch({"phase": "Switchover"})
     migration.until_phase("SwitchedBack")
+
+
+def uids(migration: Migration) -> Counter[str]:
+    """How many Jobs there are of each family."""
+    return Counter(job["metadata"]["labels"][objects.FAMILY] for job in migration.jobs().values())
+
+
+def test_the_whole_road_there_and_back(
+    scripted_node: ProcessNode, operator: Operator, migration: Migration
+) -> None:
+    migration.create(SPEC)
+    switched_to_and_fro(migration)
     migration.patch({"phase": "Complete"})
     status = migration.until_phase("Completed")
 
-    assert status.epoch == 3
-    assert str(status.primary) == "Source"
-    assert node.problems == []
+    assert (status.epoch, str(status.primary)) == (3, "Source")
+    # What is over is kept for its log, and says when it will go; the journal's volume is gone.
+    eventually(
+        lambda: all("ttlSecondsAfterFinished" in job["spec"] for job in migration.jobs().values()),
+        "every Job is let go",
+    )
+    assert migration.cluster.get("configmaps", "-n", migration.namespace,
+                                 "-l", objects.selector("shop"))["items"] == []  # fmt: skip
+    eventually(lambda: claims(migration) == [], "the journal's volume is given back")
+
+
+def claims(migration: Migration) -> list[str]:
+    found = migration.cluster.get("pvc", "-n", migration.namespace)["items"]
+    # A claim that is being deleted is kept by its protection until no pod names it; ended pods still do.
+    return [
+        each["metadata"]["name"] for each in found if "deletionTimestamp" not in each["metadata"]
+    ]
+
+
+def test_people_hear_of_what_has_happened_once(
+    scripted_node: ProcessNode, operator: Operator, migration: Migration
+) -> None:
+    migration.create(SPEC)
+    switched_to_and_fro(migration)
+
+    def told() -> Counter[str]:
+        found = migration.cluster.get("events", "-n", migration.namespace)["items"]
+        return Counter(
+            f"{each['reason']}: {each['message']}"
+            for each in found
+            if each["involvedObject"]["kind"] == "DatabaseMigration"
+        )
+
+    eventually(lambda: any("-> SwitchedBack" in each for each in told()), "the last phase is told")
+    assert set(told().values()) == {1}
+    assert told()["CutoverCommitted: attempt 1"] == 1
+
+
+def kill_operator(operator: Operator, release: Callable[[], None]) -> None:
+    """It dies, what it waits for ends while nobody looks, and it comes back."""
+    operator.kill()
+    release()
+    operator.start()
+
+
+def kill_api_server(operator: Operator, release: Callable[[], None]) -> None:
+    """The API server dies, what the operator waits for ends meanwhile, and it comes back."""
+    operator.cluster.kill_api_server()
+    release()
+    operator.cluster.revive_api_server()
+
+
+@pytest.mark.parametrize("blow", [kill_operator, kill_api_server])
+def test_what_dies_in_the_middle_of_every_phase_goes_on_where_it_was(
+    scripted_node: ProcessNode,
+    operator: Operator,
+    migration: Migration,
+    blow: Callable[[Operator, Callable[[], None]], None],
+) -> None:
+    namespace = migration.namespace
+    holds = {role: scripted_node.script(namespace) / f"wait-{role}" for role in ROAD}
+    for hold in holds.values():
+        hold.touch()
+    migration.create(SPEC)
+    for role, hold in holds.items():
+        ask_for(migration, role)
+        eventually(lambda role=role: bool(scripted_node.running(role, namespace)), f"{role} runs")
+
+        def release(role: str = role, hold: Path = hold) -> None:
+            hold.unlink()
+            eventually(lambda: not scripted_node.running(role, namespace), f"{role} has ended")
+
+        blow(operator, release)
+        expect_goal(migration, role)
+    assert max(uids(migration).values()) == 1, "nothing was run twice"
+
+
+def ask_for(migration: Migration, role: str) -> None:
+    """Ask for what makes the role run; it does by itself where nothing is to be asked."""
+    if ROAD[role]:
+        migration.patch(ROAD[role])
+
+
+def expect_goal(migration: Migration, role: str) -> None:
+    goals = {"snapshot": "Streaming", "cutover": "FallbackStreaming", "cleanup": "Completed"}
+    if role in goals:
+        migration.until_phase(goals[role])
+        migration.until_true(ConditionType.READY)
+
+
+def test_two_operators_at_once_do_not_do_things_twice(
+    scripted_node: ProcessNode, operator: Operator, migration: Migration, tmp_path: Path
+) -> None:
+    second = Operator(migration.cluster, migration.namespace, tmp_path / "second").start()
+    try:
+        migration.create(SPEC)
+        switched_to_and_fro(migration)
+        status = migration.status
+        assert status.cutover.attempt == 2
+        assert {job.try_ for job in status.jobs} == {1}
+        assert max(uids(migration).values()) == 1
+    finally:
+        second.kill()
+
+
+def test_suspend_stops_all_workers_and_they_go_on_after_it(
+    scripted_node: ProcessNode, operator: Operator, migration: Migration
+) -> None:
+    migration.create(SPEC)
+    migration.until_true(ConditionType.CAUGHT_UP)
+
+    migration.patch({"suspend": True})
+    migration.until_true(ConditionType.PAUSED)
+    assert not scripted_node.running("capture", migration.namespace)
+    assert not scripted_node.running("apply", migration.namespace)
+
+    migration.patch({"suspend": False})
+    status = migration.until_true(ConditionType.CAUGHT_UP)
+    assert [job.failures for job in status.jobs if job.role in ("capture", "apply")] == [0, 0]
+
+
+def test_a_worker_that_was_killed_is_tried_again(
+    scripted_node: ProcessNode, operator: Operator, migration: Migration
+) -> None:
+    migration.create(SPEC)
+    migration.until_true(ConditionType.CAUGHT_UP)
+    (capture,) = scripted_node.running("capture", migration.namespace)
+    assert capture.process is not None
+
+    os.kill(capture.process.pid, signal.SIGKILL)
+
+    migration.until(lambda status: tries(status, "capture") == 2, "a second try")
+    migration.until_true(ConditionType.CAUGHT_UP)
+
+
+def tries(status: Any, role: str) -> int:
+    return max((job.try_ for job in status.jobs if job.role == role), default=0)
+
+
+def test_an_unsafe_end_stalls_until_a_human_says_that_it_was_mended(
+    scripted_node: ProcessNode, operator: Operator, migration: Migration
+) -> None:
+    script = scripted_node.script(migration.namespace) / "prepare"
+    script.write_text("78")
+    migration.create(SPEC)
+    status = migration.until_true(ConditionType.STALLED)
+    assert "as the script says" in status.message
+    assert "change it" in status.message
+
+    script.unlink()
+    migration.cluster.do(
+        "annotate", "dbm", "shop", "-n", migration.namespace, "bowline.dev/retry=granted"
+    )
+
+    migration.until_phase("Streaming")
+    migration.until(lambda status: truth(status, ConditionType.STALLED) == "", "it goes on")
+
+
+def test_a_missing_secret_is_named(
+    scripted_node: ProcessNode, operator: Operator, migration: Migration
+) -> None:
+    migration.create(SPEC)
+    migration.cluster.do("delete", "secret", "shop-target", "-n", migration.namespace)
+    spec = {"phase": "Assess", "verification": {"request": 0}}
+    migration.patch(spec)
+    migration.cluster.do("delete", "pods", "-n", migration.namespace, "--all", "--wait=false")
+    migration.cluster.do("delete", "jobs", "-n", migration.namespace, "--all", "--wait=false")
+
+    status = migration.until(lambda status: "shop-target" in status.message, "the Secret is named")
+
+    ready = status.condition(ConditionType.READY)
+    assert ready is not None
+    assert (ready.status, ready.reason) == ("False", "WorkerPending")
+
+
+def test_a_job_that_the_cluster_refuses_is_told(
+    scripted_node: ProcessNode, operator: Operator, migration: Migration
+) -> None:
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "none"},
+        "spec": {"hard": {"count/jobs.batch": "0"}},
+    }
+    cluster, namespace = migration.cluster, migration.namespace
+    cluster.do("create", "-n", namespace, "-f", "-", given=quota)
+    cluster.do("wait", "resourcequota/none", "-n", namespace, "--timeout=60s",
+               "--for=jsonpath={.status.hard.count/jobs\\.batch}=0")  # fmt: skip
+    migration.create(SPEC)
+
+    migration.until(lambda status: "exceeded quota" in status.message, "the refusal is told")
+    cluster.do("delete", "resourcequota", "none", "-n", namespace)
+
+    migration.until_phase("Streaming")
+
+
+def test_it_tells_that_it_is_well_and_what_it_does(
+    scripted_node: ProcessNode, operator: Operator, migration: Migration
+) -> None:
+    migration.create(SPEC)
+    migration.until_phase("Streaming")
+
+    health = get(operator.health_port, "/healthz")
+    text = get(operator.metrics_port, "/metrics")
+
+    assert json.loads(health) == {"passes": 0} or json.loads(health)["passes"] >= 0
+    place = f'name="shop",namespace="{migration.namespace}"'
+    assert f'bowline_migration_phase{{{place},phase="Streaming"}} 1.0' in text
+    assert 'bowline_operator_jobs_started_total{role="snapshot"} 1.0' in text
+    assert 'bowline_operator_report_pulls_total{outcome="answered"}' in text
+
+
+def get(port: int, path: str) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+        return str(answer.read().decode())
+
+
+def test_it_ends_in_order_and_leaves_the_workers_at_work(
+    scripted_node: ProcessNode, operator: Operator, migration: Migration
+) -> None:
+    migration.create(SPEC)
+    migration.until_true(ConditionType.CAUGHT_UP)
+
+    assert operator.stop() == 0
+
+    assert len(scripted_node.running("capture", migration.namespace)) == 1
+    assert len(scripted_node.running("apply", migration.namespace)) == 1
+
+
+def test_workers_get_no_token_and_run_restricted(
+    controllers: ControlPlane, scripted_node: ProcessNode, operator: Operator, migration: Migration
+) -> None:
+    """The API server itself judges: it enforces the restricted profile in this namespace."""
+    controllers.do(
+        "label", "namespace", migration.namespace, "pod-security.kubernetes.io/enforce=restricted"
+    )
+    migration.create(SPEC)
+    migration.until_true(ConditionType.CAUGHT_UP)
+
+    pods = controllers.get("pods", "-n", migration.namespace)["items"]
+    assert len(pods) >= 6
+    for pod in pods:
+        volumes = [each for each in pod["spec"]["volumes"] if "projected" in each]
+        assert volumes == []
+        assert pod["spec"]["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True
