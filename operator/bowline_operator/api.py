@@ -20,6 +20,11 @@ GROUP = "bowline.dev"
 VERSION = "v1alpha1"
 KIND = "DatabaseMigration"
 
+#: Annotation of a resource that must go although its databases can't be cleaned up: `true`.
+FORCE_DELETE = f"{GROUP}/force-delete"
+#: Annotation whose value changes when somebody has mended what a worker ended for: credentials, a grant.
+RETRY = f"{GROUP}/retry"
+
 #: `schema.table`, both up to 63 bytes, that may be quoted.
 Pattern: TypeAlias = Annotated[str, Field(max_length=260)]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from bowline_operator import attempts, gate
-from bowline_operator.api import DeletionPolicy, Request, unsupported
+from bowline_operator.api import FORCE_DELETE, DeletionPolicy, Request, unsupported
 from bowline_operator.conditions import Circumstances, claims
 from bowline_operator.figures import copy_figures
 from bowline_operator.jobs import STREAM_ROLES, family
@@ -32,7 +32,7 @@ from bowline_operator.status import (
     StreamRef,
     Truth,
 )
-from bowline_operator.tries import Staffing, absorb, staff
+from bowline_operator.tries import Staffing, absorb, is_permanent, staff
 from bowline_operator.wanted import wanted
 from bowline_worker.contract import Role, Severity, Side, Verdict
 
@@ -42,6 +42,8 @@ HURRY = timedelta(milliseconds=200)
 RESYNC = timedelta(seconds=15)
 #: Something is on its way that no event tells of: a worker's first report, a canary's trip.
 SOON = timedelta(seconds=3)
+#: So often cleaning up has failed when a human is told how to do without it.
+ENOUGH_CLEANUPS = 3
 #: Nothing is left to watch.
 REST = timedelta(minutes=5)
 
@@ -90,6 +92,8 @@ def plan(seen: Observed) -> Plan:
         stall.message = f"this version can't do {', '.join(missing)}: take it out of the spec"
     wants = wanted(seen, status, reply, hold=bool(stall.reason))
     crew = staff(seen, status, {want.family: want for want in wants})
+    if seen.deleting:
+        _judge_cleanup(seen, status, stall)
     status.message = _message(seen, status, reply, crew, stall, blockers)
     how = Circumstances(
         answer=reply,
@@ -200,6 +204,18 @@ def _leave(seen: Observed, status: Status) -> None:
     switch = status.cutover
     if switch.mode is Mode.CUTOVER and switch.verdict in (Verdict.NONE, Verdict.ARMED):
         attempts.take_back(seen, status, "Deleted", "the resource is being deleted")
+
+
+def _judge_cleanup(seen: Observed, status: Status, stall: _Stall) -> None:
+    """Say how to delete what can't be cleaned up: a database may be gone for good."""
+    entry = status.job(family(Role.CLEANUP))
+    tried = entry is not None and (is_permanent(entry) or entry.failures >= ENOUGH_CLEANUPS)
+    if entry is not None and tried and entry.state is not JobState.SUCCEEDED:
+        stall.reason = "CleanupFailed"
+        stall.message = (
+            f"{entry.name}: {entry.message}; it is tried again. To delete the resource and leave what is in the"
+            f" databases: kubectl annotate dbm {seen.name} {FORCE_DELETE}=true"
+        )
 
 
 def _phase(status: Status, goal: Request | None) -> Phase:

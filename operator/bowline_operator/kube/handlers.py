@@ -14,13 +14,13 @@ from typing import Any, cast
 import aiohttp
 import kopf
 
-from bowline_operator.api import GROUP, VERSION
+from bowline_operator.api import FORCE_DELETE, GROUP, RETRY, VERSION
 from bowline_operator.crd import PLURAL
 from bowline_operator.kube import metrics, objects
 from bowline_operator.kube.cluster import ApiError, Cluster, Object, is_in_cluster
 from bowline_operator.kube.options import Options
 from bowline_operator.kube.pacing import Bells
-from bowline_operator.kube.shell import FORCE_DELETE, RETRY, Pass, Shell
+from bowline_operator.kube.shell import Pass, Shell
 from bowline_operator.observed import Event
 
 log = logging.getLogger("bowline")

@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 from pydantic import ValidationError
 
-from bowline_operator.api import GROUP, VERSION, DatabaseMigration
+from bowline_operator.api import FORCE_DELETE, GROUP, RETRY, VERSION, DatabaseMigration
 from bowline_operator.crd import PLURAL
 from bowline_operator.kube import looking, metrics, objects
 from bowline_operator.kube.cluster import ApiError, Cluster, Conflict, NotFound, Object
@@ -28,11 +28,6 @@ from bowline_operator.plan import RESYNC, plan
 from bowline_operator.status import JobState, Phase, Status
 
 log = logging.getLogger("bowline")
-
-#: Set on a resource that must go although its databases can't be cleaned up.
-FORCE_DELETE = f"{GROUP}/force-delete"
-#: Its value changes when somebody has mended what a worker ended for (credentials, a grant).
-RETRY = f"{GROUP}/retry"
 
 AT_ONCE = timedelta(0)
 
