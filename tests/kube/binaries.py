@@ -61,7 +61,7 @@ def succeed(*command: str | Path, cwd: Path | None = None) -> str:
 
 
 def _built(names: tuple[str, ...]) -> Path:
-    sums = b"".join((TOOLS / name).read_bytes() for name in ("go.mod", "go.sum"))
+    sums = b"".join((TOOLS / name).read_bytes() for name in ("go.mod", "go.sum", "pause/main.go"))
     place = cache() / "kube" / hashlib.sha256(sums).hexdigest()[:16]
     if all((place / name).exists() for name in names):
         return place
@@ -89,7 +89,19 @@ def _build(place: Path) -> None:
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir()
     done = subprocess.run(
-        ["go", "build", "-C", str(TOOLS), "-trimpath", "-o", f"{part}/", "-ldflags", flags, "tool"],
+        [
+            "go",
+            "build",
+            "-C",
+            str(TOOLS),
+            "-trimpath",
+            "-o",
+            f"{part}/",
+            "-ldflags",
+            flags,
+            "tool",
+            "./pause",
+        ],
         env={**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local"},
         check=False,
     )
