@@ -22,7 +22,10 @@ class RoadBlocked(Exception):
 
 
 class Control:
-    """One `bowline run`, the commands given to it, and what its status says all the time."""
+    """One `bowline run`, the commands given to it, and what its status says all the time.
+
+    A migration in a cluster is driven by its subclass, in kubernetes.py.
+    """
 
     def __init__(self, manifest: Path, state: Path, log: Path) -> None:
         self._files = [str(manifest), "--state-dir", str(state)]

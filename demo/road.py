@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ class Options:
     seconds: float = 9.0  #: of load in each streaming phase
     writers: int = 4
     rate: float = 620.0  #: transactions a second that the writers try for
+    least_rate: float = claims.LEAST_RATE  #: and that there must have been
 
 
 @dataclass
@@ -86,6 +87,9 @@ class Road:
     scene: Scene
     report: Report = field(default_factory=Report)
     password: str = field(default_factory=lambda: secrets.token_urlsafe(12))
+    host: str = "127.0.0.1"  #: where the migration's workers find both servers
+    #: Makes what drives the migration, from its manifest: `bowline run`, unless another is given.
+    driver: Callable[[Path], Control] | None = None
     control: Control | None = None
     writers: Writers | None = None
     samples: dict[str, Sequence[Sample]] = field(default_factory=dict)
@@ -146,13 +150,14 @@ class Road:
         manifest.touch(mode=0o600)
         text = MANIFEST.read_text(encoding="utf-8")
         for word, value in (
+            ("HOST", self.host),
             ("SOURCE_PORT", str(self.source.port)),
             ("TARGET_PORT", str(self.target.port)),
             ("PASSWORD", self.password),
         ):
             text = text.replace(word, value)
         manifest.write_text(text, encoding="utf-8")
-        control = Control(manifest, self.directory / "state", self.directory / "bowline.log")
+        control = self.drive(manifest)
         self.control = control
         self.scene.status = lambda: control.status
         for side, server in self.servers.items():
@@ -165,6 +170,11 @@ class Road:
                     )
                 )
         return control
+
+    def drive(self, manifest: Path) -> Control:
+        if self.driver is not None:
+            return self.driver(manifest)
+        return Control(manifest, self.directory / "state", self.directory / "bowline.log")
 
     @property
     def grant_options(self) -> tuple[str, ...]:
@@ -266,7 +276,7 @@ class Road:
             self.strays,
             checker.check_sequences(self.dsn("target", application=False)),
             claims.no_surprises(record),
-            claims.fast_enough(self.report.windows),
+            claims.fast_enough(self.report.windows, self.options.least_rate),
         ]
 
     def wait_for_the_last_change(self) -> None:

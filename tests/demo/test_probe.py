@@ -37,7 +37,7 @@ def test_a_quantile_of_nothing_is_unknown() -> None:
 def test_a_slow_phase_is_named() -> None:
     windows = [Window("fast", 0, 2, 1200), Window("slow", 0, 2, 600)]
 
-    assert claims.fast_enough(windows).wrong == ["slow: 300"]
+    assert claims.fast_enough(windows, 500).wrong == ["slow: 300"]
 
 
 def test_only_the_fence_and_contention_explain_a_failure() -> None:

@@ -30,6 +30,7 @@ from bowline_operator.kube.objects import JOB_UID_LABEL, MANAGED_BY, MANAGER, ST
 
 NAME = "processes"
 LOOK_SECONDS = 0.15
+PATIENCE_SECONDS = 60
 MESSAGE_BYTES = 4096
 WORKER = [sys.executable, "-c", "from bowline_worker.main import main; main()"]
 
@@ -118,6 +119,17 @@ class ProcessNode:
             and pod.process is not None
             and pod.process.poll() is None
         ]
+
+    def is_running(self, role: str, namespace: str) -> bool:
+        return bool(self.running(role, namespace))
+
+    def release(self, hold: Path, role: str, namespace: str) -> None:
+        """Take a scripted worker's hold away, and wait until its role has ended."""
+        hold.unlink()
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while self.is_running(role, namespace):
+            assert time.monotonic() < deadline, f"{role} does not end"
+            time.sleep(LOOK_SECONDS)
 
     def claims(self, namespace: str) -> Path:
         """The one volume of a namespace."""

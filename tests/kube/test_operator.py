@@ -8,6 +8,7 @@ import signal
 import urllib.request
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -118,13 +119,8 @@ def test_what_dies_in_the_middle_of_every_phase_goes_on_where_it_was(
     migration.create(SPEC)
     for role, hold in holds.items():
         ask_for(migration, role)
-        eventually(lambda role=role: bool(scripted_node.running(role, namespace)), f"{role} runs")
-
-        def release(role: str = role, hold: Path = hold) -> None:
-            hold.unlink()
-            eventually(lambda: not scripted_node.running(role, namespace), f"{role} has ended")
-
-        blow(operator, release)
+        eventually(partial(scripted_node.is_running, role, namespace), f"{role} runs")
+        blow(operator, partial(scripted_node.release, hold, role, namespace))
         expect_goal(migration, role)
     assert max(uids(migration).values()) == 1, "nothing was run twice"
 

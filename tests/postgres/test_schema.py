@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from demo.servers import Server
 from demo.shop import APPLICATION, OWNER
-from psycopg import sql
+from psycopg import errors, sql
 
 from bowline_worker.contract import BowlineError, Side, Unsupported
 from bowline_worker.endpoints.base import Section, Statement
 from bowline_worker.endpoints.postgres import binaries, definitions, schema
+from bowline_worker.endpoints.postgres.leave import cleanup
 from servers import Database, Pair
 
 SHOP = Path(__file__).parents[2] / "demo"
@@ -249,8 +250,37 @@ def test_a_foreign_key_that_the_copied_rows_break_for_now_still_holds_for_new_on
 
     notes = schema.run(target, Section.POST_DATA, 1)
     assert "NOT VALID" in notes[0]
-    pair.target.run("insert into public.parent values (1)")
-    pair.target.run("alter table public.child validate constraint child_parent_fkey")
+    with pytest.raises(errors.ForeignKeyViolation):
+        pair.target.run("insert into public.child values (2, 2)")
+
+
+def test_complete_does_not_leave_a_foreign_key_not_valid_that_the_copy_made_so(pair: Pair) -> None:
+    """A view that was lost in the middle of the copy left the target with another schema for ever."""
+    pair.source.run(
+        'create table public."a parent" (id int primary key)',
+        'create table public.child (id int primary key, parent int, other int references public."a parent")',
+        'alter table public.child add constraint "as it was" foreign key (parent)'
+        ' references public."a parent" not valid',
+        'create table public.orphan (parent int constraint "no parent" references public."a parent")',
+    )
+    source, target = (pair.site(side) for side in Side)
+    schema.store(target, schema.export(source, ""))
+    schema.run(target, Section.PRE_DATA, 1)
+    pair.target.run("insert into public.child values (1, 1, 1)")
+    pair.target.run("insert into public.orphan values (2)")
+    schema.run(target, Section.POST_DATA, 1)
+    pair.target.run('insert into public."a parent" values (1)')
+
+    left = cleanup(target, keep_fence=False)
+
+    valid = dict(
+        pair.target.rows("select conname, convalidated from pg_constraint where contype = 'f'")
+    )
+    assert valid == {"child_other_fkey": True, "as it was": False, "no parent": False}
+    assert [each for each in left if "NOT VALID" in each] == [
+        "target: foreign key no parent of public.orphan is NOT VALID: insert or update on table"
+        ' "orphan" violates foreign key constraint "no parent"'
+    ]
 
 
 def test_the_password_is_in_no_argument(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:

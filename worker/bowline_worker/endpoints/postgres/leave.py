@@ -23,6 +23,7 @@ from bowline_worker.endpoints.postgres.connection import (
     read_credentials,
     translated,
 )
+from bowline_worker.endpoints.postgres.validate import validate
 
 #: Above the number of any slot.
 ALL_SLOTS = 1 << 31
@@ -51,9 +52,10 @@ def cleanup(site: Site, *, keep_fence: bool) -> list[str]:
         for here in standing:
             what = f"could not drop the fence of {here.schema}.{here.name}"
             locks.gently(site, what, partial(fence.drop, site, here))
+    unvalidated = validate(site)
     with translated(site, "could not remove the bookkeeping"), books.durably(site) as connection:
         left = remove_books(site, connection, keep_fence=keep_fence)
-    return [*left, _user_left(site)]
+    return [*unvalidated, *left, _user_left(site)]
 
 
 def remove_books(site: Site, connection: Db, *, keep_fence: bool) -> list[str]:
