@@ -163,9 +163,10 @@ class Node:
         clear()
 
     def restart_kubelet(self) -> None:
-        """Kill the kubelet and start it again; its pods go on meanwhile."""
+        """Kill the kubelet and start it again; its pods go on meanwhile. It knows them when this returns."""
+        known = self._pods_of_kubelet()
         self._kubelet.kill()
-        self._kubelet.start(self._kubelet_is_healthy)
+        self._kubelet.start(lambda: self._kubelet_is_healthy() and known <= self._pods_of_kubelet())
 
     def import_image(self, archive: Path) -> None:
         """Make an image usable at once, from what `podman save` or `docker save` wrote."""
@@ -182,7 +183,7 @@ class Node:
         spec = {
             "storageClassName": STORAGE_CLASS,
             "capacity": {"storage": size},
-            "accessModes": ["ReadWriteOnce", "ReadWriteOncePod", "ReadWriteMany"],
+            "accessModes": ["ReadWriteOnce", "ReadWriteMany"],
             "persistentVolumeReclaimPolicy": "Retain",
             "local": {"path": str(path)},
             "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [here]}]}},
@@ -229,7 +230,7 @@ class Node:
         self._kubelet = Daemon(
             HOME, self._binaries["kubelet"], f"--config={HOME}/kubelet.json",
             f"--kubeconfig={self.cluster.config}", f"--root-dir={HOME}/kubelet",
-            f"--hostname-override={NAME}", f"--node-ip={ADDRESS}",
+            f"--cert-dir={HOME}/kubelet/pki", f"--hostname-override={NAME}", f"--node-ip={ADDRESS}",
         )  # fmt: skip
         self._kubelet.start(self._kubelet_is_healthy)
         for state in ("create", "condition=Ready"):
@@ -240,6 +241,12 @@ class Node:
 
     def _kubelet_is_healthy(self) -> bool:
         return answers(f"http://127.0.0.1:{self._health_port}/healthz")
+
+    def _pods_of_kubelet(self) -> set[str]:
+        """The identities of the pods that the kubelet itself says it has."""
+        said = self.cluster.kubectl("get", "--raw", f"/api/v1/nodes/{NAME}/proxy/pods")
+        pods = json.loads(said.stdout)["items"] or [] if said.returncode == 0 else []
+        return {pod["metadata"]["uid"] for pod in pods}
 
     def _end_pods(self) -> None:
         """As much as a kubelet cleans up itself; what it does not is ended by hand."""
