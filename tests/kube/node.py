@@ -9,12 +9,15 @@ There is one bed on a machine: it lives in a fixed place, so that the next one c
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import secrets
 import subprocess
 import time
+from contextlib import ExitStack
 from pathlib import Path
+from typing import IO
 
 from kube.binaries import NoControlPlane, binaries, distribution
 from kube.control_plane import ControlPlane, free_port
@@ -24,6 +27,7 @@ from kube.leftovers import HOME, NODE_BRIDGE, PODS_BRIDGE, clear, end_containers
 
 ADDRESS = "10.244.78.1"
 SERVICES = "10.244.78.0/24"  #: its first address is the node's own: the Service `kubernetes` needs no proxy
+LOCK = Path("/run/bowline-node.lock")
 PODS = "10.244.77.0/24"
 NAME = "node1"
 STORAGE_CLASS = "local"
@@ -121,46 +125,49 @@ class Node:
     def __init__(self) -> None:
         if os.geteuid():
             raise NoControlPlane("a node needs root: run `make test-node` as root, or leave it out")
-        self._binaries = binaries("kubelet", "pause", "kube-controller-manager", "kube-scheduler")
         for program, package in PROGRAMS.items():
             distribution(program, package)
         if not (PLUGINS / "bridge").exists():
             raise NoControlPlane(
                 "no CNI plugins: install the package `containernetworking-plugins`"
             )
-        self.cluster: ControlPlane
-        self._containerd: Daemon
-        self._kubelet: Daemon
+        programs = binaries("kubelet", "pause", "kube-controller-manager", "kube-scheduler")
+        self._pause = programs["pause"]
+        self._health_port = free_port()
+        self._undo = ExitStack()
+        self.cluster = ControlPlane(
+            HOME / "control-plane", address=ADDRESS, port=443, services=SERVICES, controllers=True, scheduler=True
+        )  # fmt: skip
+        self._containerd = Daemon(
+            HOME, distribution("containerd", "containerd"), "--config", f"{HOME}/containerd.toml"
+        )
+        self._kubelet = Daemon(
+            HOME, programs["kubelet"], f"--config={HOME}/kubelet.json", f"--kubeconfig={self.cluster.config}",
+            f"--root-dir={HOME}/kubelet", f"--cert-dir={HOME}/kubelet/pki",
+            f"--hostname-override={NAME}", f"--node-ip={ADDRESS}",
+        )  # fmt: skip
 
     def start(self) -> Node:
         """Start it all; clears away first what an earlier bed left. A start that fails leaves nothing running."""
-        clear()
-        try:
+        with ExitStack() as undo:
+            undo.enter_context(_lock())
+            clear()
+            undo.callback(clear)
             self._make_network()
-            for directory in ("control-plane", "cni", "volumes"):
-                (HOME / directory).mkdir(parents=True)
-            self.cluster = ControlPlane(
-                HOME / "control-plane", address=ADDRESS, port=443, services=SERVICES,
-                controllers=True, scheduler=True,
-            ).start()  # fmt: skip
+            undo.callback(self.cluster.stop)
+            self.cluster.start()
+            undo.callback(self._containerd.stop)
+            undo.callback(end_containers)
             self._start_containerd()
+            undo.callback(self._kubelet.stop)
+            undo.callback(self._end_pods)
             self._start_kubelet()
-        except BaseException:
-            self.stop()
-            raise
+            self._undo = undo.pop_all()
         return self
 
     def stop(self) -> None:
         """End all pods, then the node and its control plane; nothing stays mounted or running."""
-        if hasattr(self, "_kubelet"):
-            self._end_pods()
-            self._kubelet.stop()
-        if hasattr(self, "cluster"):
-            self.cluster.stop()
-        end_containers()
-        if hasattr(self, "_containerd"):
-            self._containerd.stop()
-        clear()
+        self._undo.close()
 
     def restart_kubelet(self) -> None:
         """Kill the kubelet and start it again; its pods go on meanwhile. It knows them when this returns."""
@@ -195,18 +202,17 @@ class Node:
         return name
 
     def _make_network(self) -> None:
+        for directory in ("control-plane", "cni", "volumes"):
+            (HOME / directory).mkdir(parents=True)
+        (HOME / "cni" / "pods.conflist").write_text(json.dumps(NETWORK))
         ip("link", "add", NODE_BRIDGE, "type", "bridge")
         ip("addr", "add", f"{ADDRESS}/32", "dev", NODE_BRIDGE)
         ip("link", "set", NODE_BRIDGE, "up")
 
     def _start_containerd(self) -> None:
-        (HOME / "cni" / "pods.conflist").write_text(json.dumps(NETWORK))
         (HOME / "containerd.toml").write_text(CONTAINERD)
-        self._containerd = Daemon(
-            HOME, distribution("containerd", "containerd"), "--config", f"{HOME}/containerd.toml"
-        )
         self._containerd.start(lambda: not self._ctr("version").returncode)
-        pause_archive(self._binaries["pause"], HOME / "pause.tar")
+        pause_archive(self._pause, HOME / "pause.tar")
         self.import_image(HOME / "pause.tar")
 
     def _ctr(self, *words: str) -> subprocess.CompletedProcess[str]:
@@ -223,15 +229,9 @@ class Node:
         )
 
     def _start_kubelet(self) -> None:
-        self._health_port = free_port()
         (HOME / "kubelet.json").write_text(
             json.dumps({**KUBELET, "healthzPort": self._health_port})
         )
-        self._kubelet = Daemon(
-            HOME, self._binaries["kubelet"], f"--config={HOME}/kubelet.json",
-            f"--kubeconfig={self.cluster.config}", f"--root-dir={HOME}/kubelet",
-            f"--cert-dir={HOME}/kubelet/pki", f"--hostname-override={NAME}", f"--node-ip={ADDRESS}",
-        )  # fmt: skip
         self._kubelet.start(self._kubelet_is_healthy)
         for state in ("create", "condition=Ready"):
             if self.cluster.kubectl(
@@ -257,3 +257,16 @@ class Node:
         until = time.monotonic() + POD_END_SECONDS
         while shims() and time.monotonic() < until:
             time.sleep(0.1)
+
+
+def _lock() -> IO[str]:
+    """Have this machine's bed to ourselves, until the file is closed or we end."""
+    lock = LOCK.open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise NoControlPlane(
+            "another test session has this machine's node: wait for its end"
+        ) from None
+    return lock
