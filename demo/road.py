@@ -72,8 +72,9 @@ class Writers:
 
     def _listen(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.figures = json.loads(line)
+        with self.process.stdout as lines:
+            for line in lines:
+                self.figures = json.loads(line)
 
 
 @dataclass

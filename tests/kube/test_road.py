@@ -57,26 +57,34 @@ def node(controllers: ControlPlane, tmp_path: Path) -> Iterator[ProcessNode]:
     node.stop()
 
 
+@pytest.fixture
+def servers() -> Iterator[tuple[Server, Server]]:
+    """Two servers that the road starts."""
+    source, target = Server(), Server()
+    yield source, target
+    source.destroy()
+    target.destroy()
+
+
 @pytest.mark.timeout(600)
 def test_every_row_arrives_although_everything_is_killed_once(
-    node: ProcessNode, operator: Operator, tmp_path: Path
+    node: ProcessNode, operator: Operator, servers: tuple[Server, Server], tmp_path: Path
 ) -> None:
     kubectl = [str(binaries("kubectl")["kubectl"]), f"--kubeconfig={operator.cluster.config}"]
     killer = Killer(node, operator)
-    with Server() as source, Server() as target:
-        road = Road(
-            OPTIONS, tmp_path, source, target, Scene(),
-            driver=lambda manifest: ClusterControl(manifest, kubectl, operator.namespace),
-        )  # fmt: skip
-        threading.Thread(target=killer.run, daemon=True).start()
-        try:
-            road.go()
-        finally:
-            killer.stop()
-            road.stop_writers()
-            if road.control is not None:
-                road.control.stop()
-            print(node.log(operator.namespace))
+    road = Road(
+        OPTIONS, tmp_path, *servers, Scene(),
+        driver=lambda manifest: ClusterControl(manifest, kubectl, operator.namespace),
+    )  # fmt: skip
+    threading.Thread(target=killer.run, daemon=True).start()
+    try:
+        road.go()
+    finally:
+        killer.stop()
+        road.stop_writers()
+        if road.control is not None:
+            road.control.stop()
+        print(node.log(operator.namespace))
 
     assert {"assess", "capture-source-0", "snapshot", "cutover-1"} <= set(killer.killed)
     assert [verdict for verdict in road.report.verdicts if not verdict.held] == []
