@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +13,11 @@ from kube import image
 from kube.control_plane import ControlPlane
 from kube.leftovers import leftovers
 from kube.node import Node
+from kube.operator_rig import Migration, Operator
+from kube.process_node import ProcessNode
 
 CRDS = Path(__file__).parents[2] / "crds"
+SCRIPTED_WORKER = Path(__file__).parents[1] / "operator" / "scripted_worker.py"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -64,3 +68,28 @@ def namespace(cluster: ControlPlane) -> str:
     name = f"test-{secrets.token_hex(4)}"
     cluster.do("create", "namespace", name)
     return name
+
+
+@pytest.fixture(scope="module")
+def scripted_node(
+    controllers: ControlPlane, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ProcessNode]:
+    """A node without containers, whose workers do what a script says."""
+    command = [sys.executable, str(SCRIPTED_WORKER)]
+    node = ProcessNode(controllers.config, tmp_path_factory.mktemp("node"), command).start()
+    yield node
+    node.stop()
+
+
+@pytest.fixture
+def operator(controllers: ControlPlane, namespace: str, tmp_path: Path) -> Iterator[Operator]:
+    """The operator, watching the test's namespace."""
+    operator = Operator(controllers, namespace, tmp_path).start()
+    yield operator
+    operator.kill()
+    print(operator.log)
+
+
+@pytest.fixture
+def migration(controllers: ControlPlane, namespace: str) -> Migration:
+    return Migration(controllers, namespace)
