@@ -55,6 +55,10 @@ def archive() -> Path:
         return Path(given)
     found = place() / f"bowline-{fingerprint()}.tar"
     if not found.exists():
+        if os.geteuid():
+            raise NoControlPlane(
+                "building the image's base needs root: run as root, or set BOWLINE_IMAGE_ARCHIVE to what `docker save` wrote"
+            )
         build()
         save(IMAGE, found)
         archives = sorted(place().glob("bowline-*.tar"), key=lambda each: each.stat().st_mtime)
@@ -91,11 +95,18 @@ def build() -> None:
     with tempfile.NamedTemporaryFile("w", suffix=".conf") as settings:
         settings.write(_pip_settings())
         settings.flush()
-        podman(
-            "build", "--pull=never", "--network=host", "--layers", f"--tag={IMAGE}",
-            f"--build-arg=PYTHON={name}", f"--volume={settings.name}:/etc/pip.conf:ro",
-            f"--volume={CERTIFICATES}:{CERTIFICATES}:ro", str(ROOT),
-        )  # fmt: skip
+        for target, tag in (
+            ("build", f"{IMAGE}-build"),
+            ("client", f"{IMAGE}-client"),
+            ("", IMAGE),
+        ):
+            # The first two by name, so that what is pruned are not the layers that the next build can use.
+            podman(
+                "build", "--pull=never", "--network=host", "--layers", f"--tag={tag}",
+                *([f"--target={target}"] if target else []),
+                f"--build-arg=PYTHON={name}", f"--volume={settings.name}:/etc/pip.conf:ro",
+                f"--volume={CERTIFICATES}:{CERTIFICATES}:ro", str(ROOT),
+            )  # fmt: skip
     podman("image", "prune", "--force")
 
 
