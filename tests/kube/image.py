@@ -57,7 +57,7 @@ def archive() -> Path:
     if not found.exists():
         if os.geteuid():
             raise NoControlPlane(
-                "building the image's base needs root: run as root, or set BOWLINE_IMAGE_ARCHIVE to what `docker save` wrote"
+                "an image's base is made as root: do so, or set BOWLINE_IMAGE_ARCHIVE to what `docker save` wrote"
             )
         build()
         save(IMAGE, found)
