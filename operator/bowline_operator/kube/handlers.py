@@ -160,7 +160,7 @@ class _Operator:
             finally:
                 self.under_way.pop(place, None)
         if not (done.finished or done.gone):
-            await bell.rest(done.pause)
+            await bell.rest(done.pause, quiet=done.quiet)
         return done
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TypeAlias
 
+from bowline_operator.plan import RESYNC
+
 Place: TypeAlias = tuple[str, str]  #: namespace and name
 
 #: Passes in a row without a rest, before they slow down: something hangs then, and asking faster does not mend it.
@@ -23,6 +25,7 @@ class Bell:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _rung: asyncio.Event = field(default_factory=asyncio.Event)
     _hurried: int = 0
+    _quiet: int = 0
     _seen: object = None
 
     def ring(self) -> None:
@@ -38,11 +41,19 @@ class Bell:
         """Before the world is read: what happens from here on causes another pass."""
         self._rung.clear()
 
-    async def rest(self, pause: timedelta) -> None:
-        """Wait until it rings, or so long; a pass that has been in a hurry for minutes is slowed down."""
-        self._hurried = self._hurried + 1 if pause < HURRIED else 0
-        if self._hurried > EAGER_PASSES:
-            pause = max(pause, SLOW)
+    async def rest(self, pause: timedelta, *, quiet: bool) -> None:
+        """Wait until it rings, or so long; longer and longer while passes are quiet, that is, change nothing.
+
+        A pass in a hurry is repeated soon all the same, for some minutes.
+        """
+        self._quiet = self._quiet + 1 if quiet else 0
+        if pause < HURRIED:
+            self._hurried += 1
+            if self._hurried > EAGER_PASSES:
+                pause = max(pause, SLOW)
+        else:
+            self._hurried = 0
+            pause = max(pause, min(pause * (1 << min(self._quiet, 4)), RESYNC))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._rung.wait(), pause.total_seconds())
 

@@ -44,6 +44,7 @@ class Pass:
     pause: timedelta  #: until the next one, if nothing happens
     gone: bool = False  #: the resource is no more
     finished: bool = False  #: it is being deleted, and nothing is left to do
+    quiet: bool = False  #: nothing was written, and nothing done
 
 
 @dataclass(slots=True)
@@ -86,7 +87,8 @@ class Shell:
         seen = await self._look(resource, raw, jobs, memory)
         decided = plan(seen)
         metrics.MIGRATIONS.statuses[namespace, name] = decided.status
-        if self._is_worth_writing(seen, decided, memory):
+        worth = self._is_worth_writing(seen, decided, memory)
+        if worth:
             try:
                 await self._write(raw, decided.status)
             except (Conflict, NotFound):
@@ -96,7 +98,8 @@ class Shell:
             self.tell(raw, event)
         await self._act(decided, resource, jobs, memory)
         await self._tidy(decided, resource, jobs, memory)
-        return Pass(decided.recheck_after, finished=decided.finished)
+        quiet = not worth and not decided.actions
+        return Pass(decided.recheck_after, finished=decided.finished, quiet=quiet)
 
     def forget(self, namespace: str, name: str) -> None:
         """Drop what is remembered of a resource that is gone."""
