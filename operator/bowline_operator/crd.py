@@ -91,8 +91,8 @@ def schema() -> Node:
             "apiVersion": {"type": "string"},
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
-            "spec": spec,
-            "status": status,
+            "spec": {**spec, "description": "What is wanted."},
+            "status": {**status, "description": "Where it stands; written by the operator alone."},
         },
         "x-kubernetes-validations": _rules(
             whole["$defs"]["Metadata"]["properties"]["name"]["pattern"]

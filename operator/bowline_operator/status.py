@@ -99,11 +99,17 @@ class Truth(StrEnum):
 
 class Condition(Message):
     type: ConditionType
+    """What is judged."""
     status: Truth = Truth.UNKNOWN
-    reason: str = "NotSeenYet"  #: one CamelCase word, stable
+    """True, False or Unknown. Never True on stale, missing or foreign evidence."""
+    reason: str = "NotSeenYet"
+    """Why: one CamelCase word, stable."""
     message: str = ""
+    """Why, for people."""
     observed_generation: int = 0
-    last_transition_time: datetime | None = None  #: when `status` changed last
+    """The generation of the spec that was judged."""
+    last_transition_time: datetime | None = None
+    """When `status` changed last."""
 
 
 class Mode(StrEnum):
@@ -116,7 +122,9 @@ class StreamRef(Message):
     """A stream: named by its origin, and the attempt that made its slot; the first is Source 0."""
 
     origin: Primary
+    """The side whose changes it carries."""
     number: int
+    """The attempt that made its slot; the first stream has 0."""
 
     @property
     def key(self) -> str:
@@ -127,75 +135,126 @@ class LastAttempt(Message):
     """How the newest attempt that has ended did end."""
 
     number: int
+    """The attempt's number."""
     verdict: Verdict
+    """Committed or Aborted."""
     loser: Primary
+    """The side that was to stop being primary."""
     reason: str = ""
+    """Why it was aborted: one CamelCase word."""
     message: str = ""
+    """Why it was aborted, for people."""
     ended_at: datetime
-    generation: int  #: of the spec; the same spec never starts another attempt after an abort
+    """When its end was seen."""
+    generation: int
+    """Generation of the spec; the same spec never starts another attempt after an abort."""
 
 
 class CutoverStatus(Message):
     """The switch of primary: under way, or the last one."""
 
     mode: Mode = Mode.IDLE
-    attempt: int = 0  #: numbers are never used twice
+    """Idle, Cutover (an attempt goes forward) or Abort (it is taken back)."""
+    attempt: int = 0
+    """Number of the newest attempt; numbers are never used twice."""
     loser: Primary | None = None
-    fallback: bool = True  #: whether this attempt arms the way back
-    reverse_armed: bool = False  #: ArmReverse was reached: its capture and apply run
-    armed_at: datetime | None = (
-        None  #: ArmReverse was seen to be done: from then on they find their slot
-    )
-    burn: bool = False  #: an abort of a number that an unknown past may have used
-    generation: int = 0  #: of the spec, when the attempt began or was taken back
-    step: str = ""  #: the step of the saga that is under way,
-    done: list[str] = Field(default_factory=list)  #: and those behind it
+    """The side that is to stop being primary."""
+    fallback: bool = True
+    """Whether this attempt arms the way back."""
+    reverse_armed: bool = False
+    """ArmReverse was reached: capture and apply of the way back run."""
+    armed_at: datetime | None = None
+    """When ArmReverse was seen to be done: from then on they find their slot."""
+    burn: bool = False
+    """An abort of a number that an unknown past may have used."""
+    generation: int = 0
+    """Generation of the spec when the attempt began or was taken back."""
+    step: str = ""
+    """The step of the switch that is under way."""
+    done: list[str] = Field(default_factory=list)
+    """The steps behind it."""
     verdict: Verdict = Verdict.NONE
-    verified: bool = False  #: the step Verify has found the sides equal, behind the fence
-    reason: str = ""  #: why it is taken back
+    """What the losing database says of the attempt: Armed, Committed or Aborted."""
+    verified: bool = False
+    """All rows were compared equal behind the fence."""
+    reason: str = ""
+    """Why it is taken back: one CamelCase word."""
     message: str = ""
-    blockers: list[str] = Field(default_factory=list)  #: what keeps the next switch from starting
+    """Why it is taken back, for people."""
+    blockers: list[str] = Field(default_factory=list)
+    """What keeps the next switch from starting."""
     fenced_at: datetime | None = None
+    """When the losing side stopped to accept writes."""
     committed_at: datetime | None = None
+    """When the switch was decided; from then on it only goes forward."""
     opened_at: datetime | None = None
+    """When the winning side began to accept writes."""
     last_attempt: LastAttempt | None = None
+    """How the newest attempt that has ended did end."""
 
 
 class StreamStatus(Message):
     """The newest figures of one stream, and of an ended one its last."""
 
     origin: Primary
+    """The side whose changes it carries."""
     number: int
+    """The attempt that made its slot; the first stream has 0."""
     direction: Direction = Direction.FORWARD
+    """Forward: source to target. Reverse: back."""
     epoch: int = 1
+    """The epoch in which it carries changes."""
     active: bool = False
-    exported: Flow | None = None  #: into the journal
-    imported: Flow | None = None  #: into the receiving database
-    remaining: int | None = None  #: changes in the journal that are not applied
+    """It carries the primary's changes now."""
+    exported: Flow | None = None
+    """Changes into the journal."""
+    imported: Flow | None = None
+    """Changes into the receiving database."""
+    remaining: int | None = None
+    """Changes in the journal that are not applied."""
     eta_seconds: float | None = None
+    """Seconds to catch up; absent: never at this rate, or not known."""
     lag: Lag = Field(default_factory=Lag)
+    """Seconds from a commit at the origin to its commit at the receiver."""
     journal_bytes: int = 0
+    """Size of the journal."""
     retained_bytes: int | None = None
+    """Log that the origin keeps for this stream."""
     at_risk: str = ""
+    """Why the origin may drop what it keeps; empty: it will not."""
     exported_block: int = 0
+    """Newest block that is durable in the journal."""
     imported_block: int = 0
+    """Newest block that all lanes have applied."""
     lanes: int = 0
+    """Parallel appliers."""
     marker: bool = False
+    """The marker of this stream has passed: table rows are applied."""
     canary: int = 0
-    exported_at: datetime | None = None  #: when capture said so
-    imported_at: datetime | None = None  #: when apply said so
+    """Newest canary, written behind the fence, that made the trip."""
+    exported_at: datetime | None = None
+    """When capture said so."""
+    imported_at: datetime | None = None
+    """When apply said so."""
 
 
 class VerificationStatus(Message):
     """The newest comparison that came to an end."""
 
     equal: bool
+    """All rows were the same on both sides."""
     behind_fence: bool = False
-    attempt: int = 0  #: of the switch that it was part of; 0: asked for by spec.verification
-    request: int = 0  #: the spec.verification.request that it answers
+    """Nobody could write meanwhile."""
+    attempt: int = 0
+    """The switch that it was part of; 0: asked for by spec.verification."""
+    request: int = 0
+    """The spec.verification.request that it answers."""
     epoch: int = 1
+    """The epoch in which it was made."""
     tables: list[TableVerdict] = Field(default_factory=list)
+    """Each table."""
     at: datetime | None = None
+    """When it ended."""
 
 
 class JobState(StrEnum):
@@ -209,38 +268,68 @@ class JobStatus(Message):
     """The newest try of a role (per stream, or per attempt)."""
 
     name: str
-    family: str  #: the name without migration and try
+    """Name of the Job."""
+    family: str
+    """The name without migration and try."""
     role: Role
+    """What it does."""
     try_: int = Field(default=1, validation_alias="try", serialization_alias="try")
+    """Which try this is."""
     state: JobState = JobState.RUNNING
+    """Running, Succeeded or Failed; Unknown only where nobody keeps the status up to date."""
     exit_code: int | None = None
+    """How it ended: 0 done, 75 tried again by itself, 64, 65, 78 and 86 never."""
     reason: str = ""
+    """Why it failed: one CamelCase word."""
     message: str = ""
+    """Why it failed, for people."""
     hint: str = ""
-    started_at: datetime | None = None  #: when it was asked for
+    """What to do about it."""
+    started_at: datetime | None = None
+    """When it was asked for."""
     finished_at: datetime | None = None
-    failures: int = 0  #: in a row, without two healthy minutes in between
-    generation: int = 0  #: of the spec that it was started for
-    credentials: str = ""  #: fingerprint of the credentials that it was started with
+    """When it ended."""
+    failures: int = 0
+    """Failures in a row, without two healthy minutes in between."""
+    generation: int = 0
+    """Generation of the spec that it was started for."""
+    credentials: str = ""
+    """Fingerprint of the credentials, or of the retry annotation, that it was started with."""
 
 
 class Status(Message):
     observed_generation: int = 0
+    """The generation of the spec that all of this is about."""
     phase: Phase = Phase.PENDING
+    """Where the migration stands."""
     stage: Stage = Stage.NONE
+    """The last step of the way to Streaming that is done for good."""
     primary: Primary = Primary.SOURCE
+    """The side that applications write to: Source or Target."""
     direction: Direction = Direction.FORWARD
+    """Which way changes flow: Forward or Reverse."""
     epoch: int = 1
-    active_stream: StreamRef | None = None  #: carries the primary's changes to the other side
+    """Counts the switches of primary, from 1."""
+    active_stream: StreamRef | None = None
+    """Carries the primary's changes to the other side."""
     message: str = ""
+    """What happens, or what is waited for, in one line."""
     cutover: CutoverStatus = Field(default_factory=CutoverStatus)
+    """The switch of primary: under way, or the last one."""
     conditions: list[Condition] = Field(default_factory=list)
-    findings: list[Finding] = Field(default_factory=list)  #: of the newest assessment
+    """What is true, with its evidence: Ready, Reconciling, Stalled (kstatus), and the rest."""
+    findings: list[Finding] = Field(default_factory=list)
+    """Of the newest assessment; the gravest first."""
     snapshot: SnapshotReport | None = None
+    """The first copy of all rows."""
     streams: list[StreamStatus] = Field(default_factory=list)
+    """The newest figures of each stream, and of ended ones their last."""
     verification: VerificationStatus | None = None
-    left_behind: list[str] = Field(default_factory=list)  #: what Complete left, on purpose
+    """The newest comparison that came to an end."""
+    left_behind: list[str] = Field(default_factory=list)
+    """What Complete left, on purpose."""
     jobs: list[JobStatus] = Field(default_factory=list)
+    """The newest try of each role."""
 
     def condition(self, kind: ConditionType) -> Condition | None:
         return next((each for each in self.conditions if each.type is kind), None)

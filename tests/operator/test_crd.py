@@ -63,11 +63,12 @@ def test_whatever_a_rule_may_look_at_is_bounded() -> None:
             assert node.get("maxItems"), path
 
 
-def test_every_field_of_the_spec_explains_itself() -> None:
+@pytest.mark.parametrize("block", ["spec", "status"])
+def test_every_field_explains_itself(block: str) -> None:
     silent = [
         path
-        for path, node in nodes(crd.schema()["properties"]["spec"], "spec")
-        if not node.get("description") and not path.endswith("[]") and path != "spec"
+        for path, node in nodes(crd.schema()["properties"][block], block)
+        if not node.get("description") and not path.endswith("[]")
     ]
 
     assert silent == []

@@ -116,7 +116,12 @@ class Engine(StrEnum):
 class Message(BaseModel):
     """Anything that crosses the border: camelCase outside, unknown keys ignored."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore")
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="ignore",
+        use_attribute_docstrings=True,
+    )
 
 
 # --- config in -----------------------------------------------------------------------------------
@@ -222,50 +227,79 @@ class Finding(Message):
     """One result of assess: what is wrong where, and how to mend it."""
 
     severity: Severity
-    reason: str  #: CamelCase, stable
+    """Error blocks the migration; Warning and Note do not."""
+    reason: str
+    """What kind of finding it is: one CamelCase word, stable."""
     side: Side
+    """The database that it is about: source or target."""
     object: str = ""
+    """The table, setting or object; empty: the database as a whole."""
     message: str
+    """What is wrong."""
     remedy: str = ""
+    """How to mend it."""
 
 
 class TableProgress(Message):
     name: str
+    """Schema and table."""
     rows: int = 0
+    """Rows that are copied and committed."""
     rows_estimated: int = 0
+    """Rows in all, as the source estimates them."""
     bytes: int = 0
+    """Bytes that were copied, in the form they were sent in."""
     bytes_estimated: int = 0
+    """Size of the table at the source."""
     chunks: int = 0
+    """Parts that it is copied in."""
     chunks_done: int = 0
+    """Parts that are committed."""
     done: bool = False
+    """Every part is committed."""
 
 
 class SnapshotReport(Message):
     tables: list[TableProgress] = Field(default_factory=list)
+    """Each table, the largest first."""
     rows_per_second: float = 0.0
+    """Rows a second over the last half minute."""
     bytes_per_second: float = 0.0
+    """Bytes a second over the last half minute."""
     eta_seconds: float | None = None
-    complete: bool = False  #: every chunk's rows are committed
-    post_data: bool = False  #: indexes, constraints and triggers are there too
+    """Seconds until all rows are copied at this rate; absent: not known."""
+    complete: bool = False
+    """Every chunk's rows are committed."""
+    post_data: bool = False
+    """Indexes, constraints and triggers are there too."""
 
 
 class Flow(Message):
     """Counted changes through one end of a stream; `total` survives restarts, `run` is this process's."""
 
     total: int = 0
+    """Changes since the stream began; survives restarts."""
     run: int = 0
+    """Changes of this process's run."""
     per_second_3m: float = 0.0
+    """Changes a second over the last 3 minutes."""
     per_second_10m: float = 0.0
-    seconds: float = 0.0  #: age of this run
-    last_at: datetime | None = None  #: commit time, at the origin, of the newest change
+    """Changes a second over the last 10 minutes."""
+    seconds: float = 0.0
+    """Age of this run."""
+    last_at: datetime | None = None
+    """Commit time, at the origin, of the newest change."""
 
 
 class Lag(Message):
     """End to end, in seconds: from the commit at the origin to the commit at the receiver."""
 
-    current: float | None = None  #: of the last transaction or heartbeat
-    p50: float | None = None  #: over the last minute
+    current: float | None = None
+    """Of the last transaction or heartbeat."""
+    p50: float | None = None
+    """Median of the last minute."""
     p99: float | None = None
+    """What 99 of 100 stayed below in the last minute."""
 
 
 class StreamReport(Message):
@@ -317,10 +351,15 @@ class SwitchReport(Message):
 
 class TableVerdict(Message):
     name: str
+    """Schema and table."""
     source_rows: int
+    """Rows at the source."""
     target_rows: int
+    """Rows at the target."""
     equal: bool
-    detail: str = ""  #: the first keys that differ
+    """All rows are the same on both sides."""
+    detail: str = ""
+    """The first keys that differ."""
 
 
 class VerifyReport(Message):
