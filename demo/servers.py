@@ -114,7 +114,10 @@ class Server:
         keep: bool = False,
         settings: Mapping[str, str] | None = None,
         parent: Path | None = None,
+        address: str = "",
+        network: str = "",
     ) -> None:
+        """Beside loopback it listens on `address`, to clients of `network`, where those are given."""
         self.keep = keep
         self.password = secrets.token_urlsafe(12)
         self.port = 0
@@ -127,6 +130,9 @@ class Server:
         self._settings = {**SETTINGS, "fsync": "on" if fsync else "off", **(settings or {})}
         if not fsync:
             self._settings.setdefault("full_page_writes", "off")
+        if address:
+            self._settings["listen_addresses"] = f"127.0.0.1,{address}"
+        self._network = network
         self._initdb()
 
     @property
@@ -284,6 +290,10 @@ class Server:
         secret.unlink()
         if done.returncode:
             raise NoServer(f"initdb failed: {done.stderr.strip() or done.stdout.strip()}")
+        if self._network:
+            with (self.data / "pg_hba.conf").open("a", encoding="utf-8") as rules:
+                for what in ("all", "replication"):
+                    rules.write(f"host {what} all {self._network} scram-sha-256\n")
 
     def _try_start(self, port: int) -> bool:
         command = [str(self.binaries / "postgres"), "-D", str(self.data), "-p", str(port)]

@@ -1,0 +1,131 @@
+"""The demo's road in a cluster with a real node: Helm installs the operator, pods do the work, kubectl asks for it.
+
+The databases run on this machine, beside the node; the writers and all checks are the demo's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import helm_python as helm
+from demo.kubernetes import NAME, ClusterControl
+from demo.road import Road
+from demo.servers import Server
+
+from kube.binaries import binaries
+from kube.image import IMAGE
+from kube.node import ADDRESS, PODS, STORAGE_CLASS, Node
+
+CHART = Path(__file__).parents[2] / "charts" / "bowline"
+RELEASE = "bowline"
+READY_SECONDS = 120
+
+#: Volumes that were made beforehand are the claims' without asking for their class.
+DEFAULT_CLASS = {
+    "apiVersion": "storage.k8s.io/v1",
+    "kind": "StorageClass",
+    "metadata": {
+        "name": STORAGE_CLASS,
+        "annotations": {"storageclass.kubernetes.io/is-default-class": "true"},
+    },
+    "provisioner": "kubernetes.io/no-provisioner",
+    "volumeBindingMode": "WaitForFirstConsumer",
+}
+
+
+@dataclass
+class Installation:
+    """The chart in a namespace of the node's cluster."""
+
+    node: Node
+    namespace: str
+    values: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def kubectl(self) -> list[str]:
+        return [str(binaries("kubectl")["kubectl"]), f"--kubeconfig={self.node.cluster.config}"]
+
+    def install(self) -> Installation:
+        """Install the operator, and wait until it is ready."""
+        self.node.cluster.do("apply", "-f", "-", given=DEFAULT_CLASS)
+        self.node.volume()
+        repository, _, tag = IMAGE.rpartition(":")
+        image = {"repository": repository, "tag": tag, "pullPolicy": "Never"}
+        self.values = {"image": image, **self.values}
+        with self._helm() as cluster, helm.Chart.load(CHART) as chart:
+            cluster.install(
+                chart, RELEASE, self.values, namespace=self.namespace, create_namespace=True
+            )
+        self._until_ready()
+        return self
+
+    def upgrade(self, **values: Any) -> None:
+        """Roll a change out: one operator ends before the next begins."""
+        self.values |= values
+        with self._helm() as cluster, helm.Chart.load(CHART) as chart:
+            cluster.upgrade(chart, RELEASE, self.values, namespace=self.namespace)
+        self._until_ready()
+
+    def control(self, manifest: Path) -> ClusterControl:
+        return ClusterControl(manifest, self.kubectl, self.namespace)
+
+    def log(self) -> str:
+        done = self.node.cluster.kubectl(
+            "logs", "-n", self.namespace, f"deployment/{RELEASE}", "--tail=100"
+        )
+        return done.stdout + done.stderr
+
+    @contextmanager
+    def _helm(self) -> Iterator[helm.Config]:
+        with helm.Config(
+            kubeconfig_path=self.node.cluster.config, namespace=self.namespace
+        ) as config:
+            yield config
+
+    def _until_ready(self) -> None:
+        done = self.node.cluster.kubectl(
+            "rollout", "status", f"deployment/{RELEASE}", "-n", self.namespace,
+            f"--timeout={READY_SECONDS}s",
+        )  # fmt: skip
+        assert done.returncode == 0, f"{done.stderr}\n{self.log()}"
+
+
+def server(**settings: str) -> Server:
+    """A server that pods can reach."""
+    return Server(address=ADDRESS, network=PODS, settings=settings)
+
+
+@dataclass
+class ClusterRoad(Road):
+    """The road, with something done in each streaming phase before its load."""
+
+    pods: int = 1  #: that copy the first rows
+    blow: Callable[[str], None] = print
+
+    def drive(self, manifest: Path) -> ClusterControl:
+        """Take what was made for the manifest, with as many pods for the snapshot as asked."""
+        text = manifest.read_text(encoding="utf-8")
+        assert "  fallback: {rearm: true}\n" in text
+        snapshot = f"  snapshot: {{pods: {self.pods}, chunkRows: 2000}}\n"
+        manifest.write_text(text.replace("  fallback:", f"{snapshot}  fallback:", 1))
+        assert self.driver is not None
+        control = self.driver(manifest)
+        assert isinstance(control, ClusterControl)
+        return control
+
+    def load(self, control: Any, name: str, primary: str) -> None:
+        self.blow(name)
+        super().load(control, name, primary)
+
+
+def phase_of(installation: Installation) -> str:
+    """Where the migration stands."""
+    done = installation.node.cluster.kubectl(
+        "get", "dbm", NAME, "-n", installation.namespace, "-o", "json"
+    )
+    return str(json.loads(done.stdout).get("status", {}).get("phase", ""))
