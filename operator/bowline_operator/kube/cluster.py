@@ -39,6 +39,12 @@ def is_in_cluster() -> bool:
     return "KUBERNETES_SERVICE_HOST" in os.environ and _TOKEN.exists()
 
 
+def server_of_the_cluster() -> str:
+    """The API server's address, as the kubelet tells every pod."""
+    host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
+    return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+
+
 class Cluster:
     """An API server, reached as the pod's ServiceAccount or as KUBECONFIG says."""
 

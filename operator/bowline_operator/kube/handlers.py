@@ -6,6 +6,7 @@ error ends a pass and not the loop, since kopf never starts a loop again that ha
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 from datetime import timedelta
@@ -17,7 +18,13 @@ import kopf
 from bowline_operator.api import FORCE_DELETE, GROUP, RETRY, VERSION
 from bowline_operator.crd import PLURAL
 from bowline_operator.kube import metrics, objects
-from bowline_operator.kube.cluster import ApiError, Cluster, Object, is_in_cluster
+from bowline_operator.kube.cluster import (
+    ApiError,
+    Cluster,
+    Object,
+    is_in_cluster,
+    server_of_the_cluster,
+)
 from bowline_operator.kube.options import Options
 from bowline_operator.kube.pacing import Bells
 from bowline_operator.kube.shell import Pass, Shell
@@ -63,9 +70,11 @@ def registry(options: Options) -> kopf.OperatorRegistry:
 
     @kopf.on.login(registry=found, id="login")
     def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
-        if is_in_cluster():
-            return kopf.login_with_service_account(**kwargs)
-        return kopf.login_with_kubeconfig(**kwargs)
+        if not is_in_cluster():
+            return kopf.login_with_kubeconfig(**kwargs)
+        account = kopf.login_with_service_account(**kwargs)
+        # The address as every pod is told it: a name would need the cluster's DNS to be up first.
+        return account and dataclasses.replace(account, server=server_of_the_cluster())
 
     @kopf.on.startup(registry=found, id="connect", errors=kopf.ErrorsMode.PERMANENT)
     async def connect(**_: Any) -> None:
