@@ -28,13 +28,16 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 
 class Daemon:
-    """One program with fixed arguments. It dies with us."""
+    """One program with fixed arguments and additions to our environment. It dies with us."""
 
-    def __init__(self, directory: Path, program: str | Path, *arguments: str) -> None:
+    def __init__(
+        self, directory: Path, program: str | Path, *arguments: str, **environment: str
+    ) -> None:
         self.name = Path(program).name
         self.command = [str(program), *arguments]
         self.directory = directory
         self.log = directory / f"{self.name}.log"
+        self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, is_ready: Callable[[], bool], seconds: float = READY_SECONDS) -> None:
@@ -46,6 +49,7 @@ class Daemon:
                 stdout=log,
                 stderr=log,
                 cwd=self.directory,
+                env={**os.environ, **self._environment},
             )
         until = time.monotonic() + seconds
         while time.monotonic() < until:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,20 @@ def test_an_api_server_that_was_killed_comes_back_with_what_it_knew(
 
     finish(controllers, namespace, pod_of(controllers, namespace, "work"))
     wait(controllers, namespace, "condition=Complete")
+
+
+def test_a_kind_that_nobody_writes_is_listed_as_of_now_at_once(
+    controllers: ControlPlane, namespace: str
+) -> None:
+    """Who was restarted lists so; where it takes a minute, tests of restarts test that minute."""
+    controllers.do("create", "configmap", "newest", "-n", namespace)
+    now = controllers.get("configmap", "newest", "-n", namespace)["metadata"]["resourceVersion"]
+
+    began = time.monotonic()
+    wanted = f"resourceVersion={now}&resourceVersionMatch=NotOlderThan"
+    controllers.do("get", "--raw", f"/apis/apps/v1/daemonsets?{wanted}")
+
+    assert time.monotonic() - began < 15
 
 
 def test_a_start_that_fails_leaves_nothing_running(tmp_path: Path) -> None:
