@@ -53,7 +53,7 @@ class Installation:
     def install(self) -> Installation:
         """Install the operator, and wait until it is ready."""
         self.node.cluster.do("apply", "-f", "-", given=DEFAULT_CLASS)
-        self.node.volume()
+        self.node.volume("10Gi")  # as much as a claim asks for by default
         repository, _, tag = IMAGE.rpartition(":")
         image = {"repository": repository, "tag": tag, "pullPolicy": "Never"}
         self.values = {"image": image, **self.values}
