@@ -6,10 +6,10 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test test-unit test-api test-node image lint crds conformance mutants soak bench-load clean
+.PHONY: help setup demo demo-kubernetes test test-unit test-api test-node image lint crds conformance mutants soak bench-load clean
 
 help: ## Show what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Make .venv, with uv and the versions of requirements.lock in it
 
@@ -19,6 +19,10 @@ $(READY): requirements.lock pyproject.toml .ci/setup
 
 demo: $(READY) ## The whole road on two servers of its own; KEEP=1 leaves them running
 	@KEEP=$(KEEP) $(RUN) -m demo
+
+demo-kubernetes: $(READY) ## The demo's migration in a cluster of its own: Helm, kubectl, real pods; needs root
+	@PYTHONPATH=tests $(RUN) -m kube.binaries kubectl kube-apiserver kube-controller-manager kubelet kube-scheduler
+	@PYTHONPATH=tests:. $(RUN) -m kube.demonstrate $(OPTIONS)
 
 test: lint test-unit ## All checks and all tests
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from demo.control import Control, RoadBlocked
 
@@ -17,9 +17,17 @@ NAME = "shop"
 class ClusterControl(Control):
     """One DatabaseMigration in a namespace, and what its status says all the time."""
 
-    def __init__(self, manifest: Path, kubectl: Sequence[str], namespace: str) -> None:
+    def __init__(
+        self,
+        manifest: Path,
+        kubectl: Sequence[str],
+        namespace: str,
+        tell: Callable[[str], None] | None = None,
+    ) -> None:
+        """`tell` gets each line of `kubectl get dbm --watch`."""
         super().__init__(manifest, manifest.parent, manifest.parent / "kubectl.log")
         self._kubectl = [*kubectl, "-n", namespace]
+        self._tell = tell
 
     def start(self) -> None:
         """Apply the manifest, and watch what becomes of it."""
@@ -53,6 +61,13 @@ class ClusterControl(Control):
         """Wait until it is Completed: nothing ends by itself in a cluster."""
         self.wait("phase=Completed", int(seconds))
         return 0
+
+    def _listen(self, lines: IO[str]) -> None:
+        with lines:
+            for line in lines:
+                self.said.append(line.rstrip())
+                if self._tell is not None:
+                    self._tell(line.rstrip())
 
     def _until_taken_over(self, until: float) -> None:
         """Wait until the status is about the newest spec."""

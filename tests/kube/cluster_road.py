@@ -5,7 +5,6 @@ The databases run on this machine, beside the node; the writers and all checks a
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import helm_python as helm
-from demo.kubernetes import NAME, ClusterControl
+from demo.kubernetes import ClusterControl
 from demo.road import Road
 from demo.servers import Server
 
@@ -71,8 +70,8 @@ class Installation:
             cluster.upgrade(chart, RELEASE, self.values, namespace=self.namespace)
         self._until_ready()
 
-    def control(self, manifest: Path) -> ClusterControl:
-        return ClusterControl(manifest, self.kubectl, self.namespace)
+    def control(self, manifest: Path, tell: Callable[[str], None] | None = None) -> ClusterControl:
+        return ClusterControl(manifest, self.kubectl, self.namespace, tell)
 
     def log(self) -> str:
         done = self.node.cluster.kubectl(
@@ -121,11 +120,3 @@ class ClusterRoad(Road):
     def load(self, control: Any, name: str, primary: str) -> None:
         self.blow(name)
         super().load(control, name, primary)
-
-
-def phase_of(installation: Installation) -> str:
-    """Where the migration stands."""
-    done = installation.node.cluster.kubectl(
-        "get", "dbm", NAME, "-n", installation.namespace, "-o", "json"
-    )
-    return str(json.loads(done.stdout).get("status", {}).get("phase", ""))
