@@ -88,7 +88,7 @@ def fingerprint() -> str:
 def build() -> None:
     """Build the Dockerfile as it is, on the stand-in."""
     base = re.findall(r"^ARG PYTHON=(\S+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)[0]
-    name = f"docker.io/library/{base}"
+    name = f"localhost/{base}"
     if podman("image", "exists", name, check=False).returncode:
         with _base(base.rpartition("-")[2]).open("rb") as layer:
             podman("import", "-", name, given=layer)
