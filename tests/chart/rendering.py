@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import helm_python as helm
-import kubernetes_validate  # type: ignore[import-untyped]
+import kubernetes_validate
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[2]

@@ -20,10 +20,6 @@ CRDS = Path(__file__).parents[2] / "crds"
 SCRIPTED_WORKER = Path(__file__).parents[1] / "operator" / "scripted_worker.py"
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "node: needs root, and a real node or an image (test-node)")
-
-
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """An API server that knows our resource. Pods stay where they are put."""
