@@ -42,20 +42,22 @@ class Bell:
         self._rung.clear()
 
     async def rest(self, pause: timedelta, *, quiet: bool) -> None:
-        """Wait until it rings, or so long; longer and longer while passes are quiet, that is, change nothing.
+        """Wait until it rings, or so long."""
+        pause = self.pause(pause, quiet=quiet)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._rung.wait(), pause.total_seconds())
+
+    def pause(self, pause: timedelta, *, quiet: bool) -> timedelta:
+        """Choose how long to rest: longer and longer while passes are quiet, that is, change nothing.
 
         A pass in a hurry is repeated soon all the same, for some minutes.
         """
         self._quiet = self._quiet + 1 if quiet else 0
         if pause < HURRIED:
             self._hurried += 1
-            if self._hurried > EAGER_PASSES:
-                pause = max(pause, SLOW)
-        else:
-            self._hurried = 0
-            pause = max(pause, min(pause * (1 << min(self._quiet, 4)), RESYNC))
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._rung.wait(), pause.total_seconds())
+            return max(pause, SLOW) if self._hurried > EAGER_PASSES else pause
+        self._hurried = 0
+        return max(pause, min(pause * (1 << min(self._quiet, 4)), RESYNC))
 
 
 class Bells:
