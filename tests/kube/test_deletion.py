@@ -62,11 +62,27 @@ def test_while_streaming_it_goes_with_its_workers_and_keeps_what_could_resume(
     assert claims(migration) == ["shop-journal"]
 
 
+@pytest.mark.parametrize(
+    ("requests", "phase"),
+    [
+        ([], "Streaming"),
+        (["Cutover"], "FallbackStreaming"),
+        (["Cutover", "Switchover"], "SwitchedBack"),
+        (["Complete"], "Completed"),
+    ],
+)
 def test_cleanup_takes_everything_away(
-    scripted_node: ProcessNode, operator: Operator, migration: Migration
+    scripted_node: ProcessNode,
+    operator: Operator,
+    migration: Migration,
+    requests: list[str],
+    phase: str,
 ) -> None:
     migration.create(CLEANUP)
     migration.until_true(ConditionType.CAUGHT_UP)
+    for request, reached in zip(requests, ["FallbackStreaming", "SwitchedBack"], strict=False):
+        migration.patch({"phase": request})
+        migration.until_phase(phase if request == "Complete" else reached)
 
     delete(migration)
 
