@@ -59,6 +59,7 @@ class World:
     generation: int = 1
     deleting: bool = False
     credentials: str = "one"
+    refusal: str = ""
     jobs: dict[str, Job] = field(default_factory=dict)
     specs: dict[str, JobSpec] = field(default_factory=dict)
     reports: dict[str, Report] = field(default_factory=dict)
@@ -87,6 +88,7 @@ class World:
             jobs=dict(self.jobs),
             reports=dict(self.reports),
             credentials=self.credentials,
+            refusal=self.refusal,
         )
 
     def step(self) -> Plan:

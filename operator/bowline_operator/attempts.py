@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from bowline_operator.figures import bounded_verdicts
 from bowline_operator.jobs import family
 from bowline_operator.observed import Observed
 from bowline_operator.status import (
@@ -132,7 +133,8 @@ def _take_over(seen: Observed, switch: CutoverStatus, said: SwitchReport, report
     switch.committed_at = said.committed_at or switch.committed_at
     if said.opened:
         switch.opened_at = said.opened_at or switch.opened_at or report.observed_at
-    if switch.verdict not in (Verdict.COMMITTED, Verdict.ABORTED):  # both are final
+    # The last two are final; and a role that was started again knows nothing before it has read the row.
+    if switch.verdict not in (Verdict.COMMITTED, Verdict.ABORTED) and said.verdict:
         switch.verdict = said.verdict
     if said.verdict is Verdict.ABORTED:
         switch.reason, switch.message = said.reason, said.message
@@ -148,7 +150,7 @@ def _verification(report: Report, said: SwitchReport, status: Status) -> None:
         attempt=said.attempt,
         request=status.verification.request if status.verification else 0,
         epoch=status.epoch,
-        tables=found.tables,
+        tables=bounded_verdicts(found.tables),
         at=report.observed_at,
     )
 

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from bowline_operator import gate
 from bowline_operator.api import Request
+from bowline_operator.figures import copied
 from bowline_operator.observed import Observed
 from bowline_operator.requests import Answer, asks_for_switch
 from bowline_operator.status import (
@@ -174,8 +175,7 @@ def _stage(status: Status, kind: ConditionType, stage: Stage) -> Claim:
         return Claim(type=kind, truth=Truth.TRUE, reason=str(stage), message="done")
     message = ""
     if kind is ConditionType.SNAPSHOT_COMPLETE and status.snapshot is not None:
-        done = sum(table.done for table in status.snapshot.tables)
-        message = f"{done} of {len(status.snapshot.tables)} tables are copied"
+        message = copied(status.snapshot)
     return Claim(type=kind, truth=Truth.FALSE, reason="NotYet", message=message)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from bowline_operator.observed import Observed
 from bowline_operator.status import (
     Direction,
@@ -12,11 +14,21 @@ from bowline_operator.status import (
     StreamStatus,
     VerificationStatus,
 )
-from bowline_worker.contract import Exit, Report, Role, Severity, StreamReport
+from bowline_worker.contract import (
+    Exit,
+    Report,
+    Role,
+    Severity,
+    SnapshotReport,
+    StreamReport,
+    TableVerdict,
+)
 
 #: Streams that are remembered: five rounds there and back.
 REMEMBERED_STREAMS = 12
 REMEMBERED_FINDINGS = 100
+#: A resource has to stay below a megabyte: these are told one by one, of the rest the sums.
+REMEMBERED_TABLES = 500
 _WEIGHT = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}
 
 
@@ -29,8 +41,8 @@ def copy_figures(seen: Observed, status: Status) -> None:
         if report.stream is not None and entry.role in (Role.CAPTURE, Role.APPLY):
             _stream(status, report, report.stream)
         copies = report.snapshot is not None and bool(report.snapshot.tables)
-        if copies and entry.role in (Role.SNAPSHOT, Role.CAPTURE):
-            status.snapshot = report.snapshot
+        if copies and report.snapshot and entry.role in (Role.SNAPSHOT, Role.CAPTURE):
+            status.snapshot = _bounded(report.snapshot)
         if entry.role is Role.ASSESS:
             _findings(seen, status, entry.family, entry.state)
         if entry.role is Role.CLEANUP and report.left_behind:
@@ -43,6 +55,32 @@ def copy_figures(seen: Observed, status: Status) -> None:
             active.origin,
             active.number,
         )
+
+
+def copied(snapshot: SnapshotReport) -> str:
+    """Say how far the copy has come."""
+    return f"{snapshot.tables_done} of {snapshot.tables_total} tables are copied"
+
+
+def _bounded(snapshot: SnapshotReport) -> SnapshotReport:
+    """Keep the tables that are not finished, then others, as many as a resource can hold; count them all."""
+    ranked = sorted(snapshot.tables, key=lambda table: table.done)
+    return snapshot.model_copy(
+        update={
+            "tables": snapshot.tables
+            if len(ranked) <= REMEMBERED_TABLES
+            else ranked[:REMEMBERED_TABLES],
+            "tables_total": len(ranked),
+            "tables_done": sum(table.done for table in ranked),
+        }
+    )
+
+
+def bounded_verdicts(tables: Sequence[TableVerdict]) -> list[TableVerdict]:
+    """Keep the tables that differ, then others, as many as a resource can hold."""
+    if len(tables) <= REMEMBERED_TABLES:
+        return list(tables)
+    return sorted(tables, key=lambda table: table.equal)[:REMEMBERED_TABLES]
 
 
 def _unapplied(status: Status) -> list[str]:
@@ -102,6 +140,6 @@ def _verification(status: Status, entry: JobStatus, report: Report) -> None:
         equal=report.verify.equal,
         request=request,
         epoch=status.epoch,
-        tables=report.verify.tables,
+        tables=bounded_verdicts(report.verify.tables),
         at=report.observed_at,
     )

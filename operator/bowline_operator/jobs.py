@@ -72,7 +72,11 @@ def job_name(migration: str, of_family: str, try_: int) -> str:
 
 def settings_digest(role: Role, spec: Spec) -> str:
     """Fingerprint the settings for whose change a running Job of that role is replaced."""
-    settings: dict[str, object] = {}
+    # Where it runs, and with which credentials.
+    settings: dict[str, object] = {
+        "worker": spec.worker.model_dump(mode="json"),
+        "secrets": [side.credentials_secret_ref.name for side in (spec.source, spec.target)],
+    }
     if role is Role.APPLY:
         settings["lanes"] = spec.stream.lanes
     if role is Role.CAPTURE:

@@ -13,7 +13,7 @@ from datetime import timedelta
 from bowline_operator import attempts, gate
 from bowline_operator.api import FORCE_DELETE, DeletionPolicy, Request, unsupported
 from bowline_operator.conditions import Circumstances, claims
-from bowline_operator.figures import copy_figures
+from bowline_operator.figures import copied, copy_figures
 from bowline_operator.jobs import STREAM_ROLES, family
 from bowline_operator.news import news
 from bowline_operator.observed import Observed, Plan
@@ -42,8 +42,10 @@ HURRY = timedelta(milliseconds=200)
 RESYNC = timedelta(seconds=15)
 #: Something is on its way that no event tells of: a worker's first report, a canary's trip.
 SOON = timedelta(seconds=3)
-#: So often cleaning up has failed when a human is told how to do without it.
+#: So often cleaning up has failed, or so long it can't begin, when a human is told how to do without it.
 ENOUGH_CLEANUPS = 3
+LEAVING_PATIENCE = timedelta(seconds=60)
+_LEAVING = frozenset({Role.CLEANUP, Role.ABORT, Role.CUTOVER})
 #: Nothing is left to watch.
 REST = timedelta(minutes=5)
 
@@ -79,7 +81,7 @@ def plan(seen: Observed) -> Plan:
     reply = answer(seen.spec.phase, status)
     if not seen.deleting:
         _steer(seen, status, reply)
-    elif seen.spec.deletion_policy is DeletionPolicy.CLEANUP:
+    else:
         _leave(seen, status)
     status.phase = _phase(status, reply.goal)
     blockers = gate.blockers(seen, status)
@@ -93,7 +95,7 @@ def plan(seen: Observed) -> Plan:
     wants = wanted(seen, status, reply, hold=bool(stall.reason))
     crew = staff(seen, status, {want.family: want for want in wants})
     if seen.deleting:
-        _judge_cleanup(seen, status, stall)
+        _judge_leaving(seen, status, {want.family for want in wants}, stall)
     status.message = _message(seen, status, reply, crew, stall, blockers)
     how = Circumstances(
         answer=reply,
@@ -200,22 +202,46 @@ def _steer(seen: Observed, status: Status, reply: Answer) -> None:
 
 
 def _leave(seen: Observed, status: Status) -> None:
-    """Deleting with Cleanup: nothing may be cleaned up while a switch is undecided."""
+    """Deleting: an undecided switch is taken back, since its fence must not outlive whoever lowers it.
+
+    With Retain one whose role is at work may end by itself: sooner or later it has no fence either.
+    """
     switch = status.cutover
-    if switch.mode is Mode.CUTOVER and switch.verdict in (Verdict.NONE, Verdict.ARMED):
+    if switch.mode is not Mode.CUTOVER or switch.verdict not in (Verdict.NONE, Verdict.ARMED):
+        return
+    job = seen.job_of(status.job(family(Role.CUTOVER, number=switch.attempt)))
+    is_at_work = job is not None and job.state is JobState.RUNNING
+    if seen.spec.deletion_policy is DeletionPolicy.CLEANUP or not is_at_work:
         attempts.take_back(seen, status, "Deleted", "the resource is being deleted")
 
 
-def _judge_cleanup(seen: Observed, status: Status, stall: _Stall) -> None:
-    """Say how to delete what can't be cleaned up: a database may be gone for good."""
-    entry = status.job(family(Role.CLEANUP))
-    tried = entry is not None and (is_permanent(entry) or entry.failures >= ENOUGH_CLEANUPS)
-    if entry is not None and tried and entry.state is not JobState.SUCCEEDED:
+def _judge_leaving(seen: Observed, status: Status, wanted_now: set[str], stall: _Stall) -> None:
+    """Say how to delete what does not come to an end: a database, or what a worker needs, may be gone for good."""
+    leaving = [
+        entry for entry in status.jobs if entry.role in _LEAVING and entry.family in wanted_now
+    ]
+    tried = [entry for entry in leaving if _has_failed_enough(entry)]
+    waiting = [
+        entry
+        for entry in leaving
+        if entry.state is JobState.RUNNING
+        and seen.hindrance
+        and entry.started_at is not None
+        and seen.now - entry.started_at > LEAVING_PATIENCE
+    ]
+    first = next(iter([*tried, *waiting]), None)
+    if first is not None:
+        why = seen.hindrance if first in waiting else first.message
         stall.reason = "CleanupFailed"
         stall.message = (
-            f"{entry.name}: {entry.message}; it is tried again. To delete the resource and leave what is in the"
+            f"{first.name}: {why}; it is tried again. To delete the resource and leave what is in the"
             f" databases: kubectl annotate dbm {seen.name} {FORCE_DELETE}=true"
         )
+
+
+def _has_failed_enough(entry: JobStatus) -> bool:
+    failed = entry.state is not JobState.SUCCEEDED and entry.failures >= ENOUGH_CLEANUPS
+    return failed or is_permanent(entry)
 
 
 def _phase(status: Status, goal: Request | None) -> Phase:
@@ -242,7 +268,9 @@ def _phase(status: Status, goal: Request | None) -> Phase:
 
 
 def _has_left(seen: Observed, status: Status) -> bool:
-    return seen.spec.deletion_policy is DeletionPolicy.RETAIN or status.phase is Phase.COMPLETED
+    if seen.spec.deletion_policy is DeletionPolicy.RETAIN:
+        return status.cutover.mode is Mode.IDLE and seen.status.cutover.mode is Mode.IDLE
+    return status.phase is Phase.COMPLETED
 
 
 # --- what is told --------------------------------------------------------------------------------
@@ -279,8 +307,7 @@ def _message(  # noqa: PLR0911 (a staircase: the first reason counts)
     if reply.goal is Request.ASSESS and status.stage is Stage.ASSESSED:
         return "assessed"
     if status.phase is Phase.SNAPSHOTTING and status.snapshot is not None:
-        done = sum(table.done for table in status.snapshot.tables)
-        return f"{done} of {len(status.snapshot.tables)} tables are copied"
+        return copied(status.snapshot)
     return ""
 
 

@@ -28,8 +28,8 @@ NOTICED_WITHIN = timedelta(seconds=60)
 ABORT_SEEN_WITHIN = timedelta(seconds=5)
 
 PERMANENT = frozenset({Exit.BAD_CONFIG, Exit.UNSUPPORTED, Exit.NOT_PERMITTED, Exit.UNSAFE})
-#: What new credentials may mend.
-CREDENTIAL_ERRORS = frozenset({Exit.BAD_CONFIG, Exit.NOT_PERMITTED})
+#: What may have been mended outside of the spec, when somebody says so or the credentials are new.
+MENDED_OUTSIDE = frozenset({Exit.BAD_CONFIG, Exit.UNSUPPORTED, Exit.NOT_PERMITTED})
 RETIRED_REASONS = frozenset({"FencedOut", "Retired"})
 
 #: How many families are remembered; those of old attempts go first.
@@ -86,7 +86,8 @@ def absorb(seen: Observed, status: Status) -> list[Event]:
         if job is None or job.state is JobState.RUNNING or entry.state is not JobState.RUNNING:
             continue
         entry.state, entry.exit_code = job.state, job.exit_code
-        entry.finished_at = job.finished_at or seen.now
+        # A node's clock may be ahead: nothing ended later than now.
+        entry.finished_at = min(job.finished_at or seen.now, seen.now)
         said = job.report if job.report is not None and job.report.job_uid == job.uid else None
         failure = said.failure if said is not None else None
         if failure is not None:
@@ -149,6 +150,9 @@ def _is_superfluous(
     entry = status.job(job.family)
     if job.family not in wants or entry is None or entry.name != job.name:
         return True
+    # A worker that could not begin holds nothing, and a new spec may be what it waits for.
+    if job.note and entry.generation != seen.generation:
+        return True
     # Nothing is replaced behind a fence, nor the holder of the snapshot while it is copied.
     settled = status.cutover.mode is Mode.IDLE
     holds = job.role is Role.CAPTURE and not status.has(Stage.SNAPSHOT_COMPLETE)
@@ -197,7 +201,7 @@ def may_try_again(seen: Observed, status: Status, entry: JobStatus) -> bool:
     """Tell whether something has changed since a role ended for good: the spec, the credentials, or an attempt."""
     if entry.generation != seen.generation:
         return True
-    if entry.exit_code in CREDENTIAL_ERRORS and entry.credentials != seen.credentials:
+    if entry.exit_code in MENDED_OUTSIDE and entry.credentials != seen.credentials:
         return True
     last = status.cutover.last_attempt
     if last is None or last.verdict is not Verdict.ABORTED or entry.role not in STREAM_ROLES:

@@ -125,18 +125,17 @@ def _cleanup(seen: Observed, status: Status) -> list[Want]:
 
 
 def _wanted_when_deleting(seen: Observed, status: Status) -> list[Want]:
-    """Retain creates nothing; a switch whose role still runs may end, since behind its fence nobody can write.
+    """A switch is ended first: behind its fence nobody can write. Then Retain leaves, and Cleanup cleans up.
 
-    Cleanup ends the switch first (it must not take the fence away from an undecided one), and then cleans up.
+    Nothing but the roles that end the switch is created for it; of the others those that run may go on.
     """
     in_switch = [] if status.cutover.mode is Mode.IDLE else list(_wanted_in_switch(seen, status))
     roles = {Role.CUTOVER, Role.ABORT}
-    if seen.spec.deletion_policy is DeletionPolicy.CLEANUP:
-        if status.cutover.mode is Mode.IDLE:
-            return _cleanup(seen, status)
+    if in_switch:
         return [want for want in in_switch if want.role in roles or _is_alive(seen, want)]
-    alive = [want for want in in_switch if _is_alive(seen, want)]
-    return alive if any(want.role in roles for want in alive) else []
+    if seen.spec.deletion_policy is DeletionPolicy.CLEANUP:
+        return _cleanup(seen, status)
+    return []
 
 
 def _is_alive(seen: Observed, want: Want) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 from prometheus_client.core import Metric
@@ -142,6 +143,8 @@ def test_the_labels_of_the_alerts_are_the_operators() -> None:
         lag=Lag(current=1),
         remaining=1,
         retained_bytes=1,
+        imported_at=datetime.now(UTC),
+        exported_at=datetime.now(UTC),
     )
     collector = metrics.Migrations()
     collector.statuses["shop", "shop"] = Status(

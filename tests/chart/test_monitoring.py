@@ -72,6 +72,7 @@ def test_alerts_are_grouped_by_labels_that_the_metrics_have() -> None:
     [
         ("BowlineMigrationStalled", '{condition="Stalled"}) == 1', "1m"),
         ("BowlineSourceAtRisk", '{condition="SourceAtRisk"}) == 1', "1m"),
+        ("BowlineSourceUnwatched", '{condition="SourceAtRisk"}) == -1', "10m"),
         ("BowlineLagHigh", "(bowline_migration_lag_seconds) > 120", "10m"),
         ("BowlineReportMissing", '{condition="Ready"}) == -1', "5m"),
         ("BowlineSwitchTakesLong", '{phase=~"CuttingOver|SwitchingOver"}) == 1', "10m"),
@@ -86,7 +87,7 @@ def test_each_bad_night_has_its_alert(alert: str, words: str, lasting: str) -> N
     assert found[alert]["for"] == lasting
     assert found[alert]["labels"]["severity"] in ("warning", "critical")
     assert set(found[alert]["annotations"]) == {"summary", "description"}
-    assert len(found) == 7
+    assert len(found) == 8
 
 
 def test_expressions_are_balanced() -> None:

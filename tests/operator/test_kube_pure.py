@@ -247,6 +247,49 @@ def test_what_a_pod_waits_for_is_told(pod: dict[str, Any], note: str) -> None:
     assert see(a_job(), pod).note == note
 
 
+def test_a_node_that_does_not_answer_is_named_and_a_switch_does_not_wait_for_it() -> None:
+    pod = a_pod("Running")
+    pod["metadata"]["deletionTimestamp"] = "2030-01-01T11:59:00Z"
+    pod["spec"]["nodeName"] = "node-7"
+
+    stream = see(a_job(), pod)
+    assert stream.state is JobState.RUNNING, (
+        "a stream's worker may be alive: the databases fence it"
+    )
+    assert "node-7 does not say" in stream.note
+
+    job = a_job()
+    job["metadata"]["labels"] |= {objects.ROLE: "cutover"}
+    cutover = see(job, pod)
+    assert (cutover.state, cutover.exit_code) == (JobState.FAILED, None)
+    assert "node-7 does not say" in cutover.note
+
+
+def test_a_job_that_can_have_no_pod_is_told() -> None:
+    assert "has no pod: a quota, a policy" in see(a_job()).note
+
+
+def test_an_unsafe_end_is_not_forgotten_with_its_pod() -> None:
+    """Without its exit code it would be tried again."""
+    job = a_job("Failed")
+    job["status"]["conditions"][0] |= {
+        "reason": "PodFailurePolicy",
+        "message": "Container worker for pod ns/x failed with exit code 86 matching FailJob rule at index 0",
+    }
+
+    assert see(job).exit_code == 86
+
+
+def test_of_a_job_that_succeeded_the_pod_that_did_is_heard() -> None:
+    done = a_pod("Succeeded", code=0, message=a_report())
+    evicted = a_pod("Failed", code=75, message="")
+    evicted["status"]["containerStatuses"][0]["state"]["terminated"]["finishedAt"] = (
+        "2030-01-01T11:59:59Z"
+    )
+
+    assert see(a_job("Complete"), evicted, done).report is not None
+
+
 def test_a_pod_that_starts_for_long_may_lack_its_secrets() -> None:
     pod = a_pod("Pending", containerStatuses=[])
     pod["metadata"]["creationTimestamp"] = "2030-01-01T11:59:00Z"

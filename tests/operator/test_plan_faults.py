@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from bowline_operator.api import Request
 from bowline_operator.observed import StartJob, StopJob
 from bowline_operator.status import ConditionType, Mode, Phase, Primary, Status
-from bowline_worker.contract import Exit, FoundSide, Role, Side, SwitchReport, Verdict
+from bowline_worker.contract import (
+    Exit,
+    FoundSide,
+    Role,
+    Side,
+    SnapshotReport,
+    SwitchReport,
+    TableProgress,
+    Verdict,
+)
 from plan_world import World
 
 
@@ -360,7 +371,7 @@ def test_a_permanent_end_stalls_until_the_spec_changes_and_then_is_tried_once(co
     assert "shop-apply-source-0-2" in world.started
 
 
-@pytest.mark.parametrize(("code", "again"), [(64, True), (78, True), (65, False), (86, False)])
+@pytest.mark.parametrize(("code", "again"), [(64, True), (78, True), (65, True), (86, False)])
 def test_new_credentials_give_another_try_to_what_they_may_mend(code: int, again: bool) -> None:
     world = a_streaming_world()
     world.end("shop-capture-source-0-1", code, reason="Broken")
@@ -439,6 +450,152 @@ def test_deleting_with_retain_stops_all_and_starts_nothing() -> None:
     assert world.started == started
     assert world.alive() == []
     assert decided.finished
+
+
+def test_deleting_between_two_tries_of_a_cutover_does_not_leave_its_fence_for_ever() -> None:
+    """Nobody lowers a fence when the resource, and all that watched over it, is gone."""
+    world = a_world_behind_the_fence()
+    world.end("shop-cutover-1-1", 75, reason="Gone")
+    world.deleting = True
+    decided = world.step()
+    assert not decided.finished
+    for _ in range(20):
+        decided = world.step()
+
+    assert world.started[-1] == "shop-abort-1-1"
+    assert world.status.cutover.verdict is Verdict.ABORTED
+    assert decided.finished
+
+
+def test_deleting_while_an_abort_waits_for_its_next_try_does_not_leave_the_fence() -> None:
+    world = a_world_behind_the_fence()
+    world.stuck = {Role.ABORT}
+    world.ask(Request.REPLICATE)
+    world.until(lambda w: "shop-abort-1-1" in w.alive())
+    world.end("shop-abort-1-1", 78, reason="NotPermitted")
+    world.deleting = True
+    for _ in range(10):
+        assert not world.step().finished
+    assert world.reason(ConditionType.STALLED) == "CleanupFailed"
+    assert "force-delete" in world.status.message
+
+    world.stuck = set()
+    world.now += timedelta(seconds=40)
+    for _ in range(10):
+        decided = world.step()
+    assert "shop-abort-1-2" in world.started
+    assert decided.finished
+
+
+def test_deleting_after_the_commit_point_opens_the_winner_before_it_leaves() -> None:
+    """Else both sides would stay closed."""
+    world = a_world_behind_the_fence()
+    committed = SwitchReport(
+        attempt=1, loser=Side.SOURCE, verdict=Verdict.COMMITTED, committed_at=world.now
+    )
+    world.end("shop-cutover-1-1", 75, reason="Gone", switch=committed)
+    world.deleting = True
+    world.silent = set()
+    for _ in range(30):
+        decided = world.step()
+
+    assert "shop-cutover-1-2" in world.started
+    assert world.status.primary is Primary.TARGET
+    assert decided.finished
+
+
+@pytest.mark.parametrize("hindrance", ["refusal", "pod"])
+def test_a_cleanup_that_can_not_begin_says_how_to_delete_without_it(hindrance: str) -> None:
+    """Its Secrets went with the resource, or its namespace takes no Jobs any more."""
+    world = a_streaming_world()
+    world.ask(Request.REPLICATE, deletionPolicy="Cleanup")
+    world.stuck = {Role.CLEANUP}
+    world.deleting = True
+    world.until(lambda w: "shop-cleanup-1" in w.started)
+    if hindrance == "refusal":
+        world.refusal = "the API server refuses Job shop-cleanup-1"
+    else:
+        job = world.jobs["shop-cleanup-1"]
+        world.jobs["shop-cleanup-1"] = replace(job, note="are the Secrets there?")
+    world.step()
+    assert world.truth(ConditionType.STALLED) == ""
+
+    world.now += timedelta(seconds=61)
+    world.step()
+
+    assert world.reason(ConditionType.STALLED) == "CleanupFailed"
+    assert "force-delete" in world.status.message
+
+
+@pytest.mark.parametrize(
+    "change", [{"worker": {"image": "right:1"}}, {"snapshot": {"chunkRows": 5000}}]
+)
+def test_a_worker_that_could_not_begin_is_replaced_when_the_spec_is_mended(
+    change: dict[str, Any],
+) -> None:
+    world = World()
+    world.stuck = {Role.ASSESS}
+    world.step()
+    world.jobs["shop-assess-1"] = replace(world.jobs["shop-assess-1"], note="ImagePullBackOff")
+    world.step()
+    assert world.status.message == "ImagePullBackOff"
+    assert world.alive() == ["shop-assess-1"]
+
+    world.stuck = set()
+    world.ask(Request.REPLICATE, **change)
+    world.until_phase(Phase.STREAMING)
+
+    assert "shop-assess-2" in world.started
+
+
+def test_other_nodes_replace_the_streams_workers() -> None:
+    world = a_streaming_world()
+    world.ask(Request.REPLICATE, worker={"nodeSelector": {"disk": "fast"}})
+
+    world.until(lambda w: {"shop-apply-source-0-2", "shop-capture-source-0-2"} <= set(w.alive()))
+
+
+def test_a_node_whose_clock_is_ahead_does_not_put_off_the_next_try() -> None:
+    world = a_streaming_world()
+    world.end("shop-capture-source-0-1", -9)
+    ahead = replace(
+        world.jobs["shop-capture-source-0-1"], finished_at=world.now + timedelta(minutes=20)
+    )
+    world.jobs["shop-capture-source-0-1"] = ahead
+
+    world.until(lambda w: "shop-capture-source-0-2" in w.started, passes=20)
+
+
+def test_a_cutover_that_starts_again_does_not_stop_the_clock_of_its_fence() -> None:
+    """A role that was started again says nothing of the row before it has read it."""
+    world = a_world_behind_the_fence()
+    world.end("shop-cutover-1-1", -9)
+    world.until(lambda w: "shop-cutover-1-2" in w.alive())
+    blank = SwitchReport(attempt=1, loser=Side.SOURCE, step="Gate")
+    world.reports["shop-cutover-1-2"] = world.report("shop-cutover-1-2", switch=blank)
+    world.stuck = {Role.CUTOVER}
+    world.step()
+    world.now += timedelta(minutes=10)
+
+    world.until(lambda w: "shop-abort-1-1" in w.started, passes=5)
+
+
+def test_ten_thousand_tables_do_not_make_a_status_that_no_api_server_takes() -> None:
+    world = World()
+    world.stuck = {Role.SNAPSHOT}
+    world.until(lambda w: "shop-snapshot-1" in w.alive())
+    tables = [
+        TableProgress(name=f"public.table_{n}", rows=n, done=n % 2 == 0) for n in range(10_000)
+    ]
+    world.reports["shop-snapshot-1"] = world.report(
+        "shop-snapshot-1", snapshot=SnapshotReport(tables=tables)
+    )
+    world.step()
+
+    assert len(world.status.model_dump_json()) < 200_000
+    assert world.status.message == "5000 of 10000 tables are copied"
+    assert world.status.snapshot is not None
+    assert not any(table.done for table in world.status.snapshot.tables)
 
 
 def test_deleting_with_cleanup_ends_the_switch_before_it_cleans_up() -> None:

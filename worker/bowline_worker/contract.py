@@ -261,7 +261,11 @@ class TableProgress(Message):
 
 class SnapshotReport(Message):
     tables: list[TableProgress] = Field(default_factory=list)
-    """Each table, the largest first."""
+    """Tables: in a status at most 500, those that are not finished first."""
+    tables_total: int = 0
+    """How many there are; written by the control plane."""
+    tables_done: int = 0
+    """How many of them are finished; written by the control plane."""
     rows_per_second: float = 0.0
     """Rows a second over the last half minute."""
     bytes_per_second: float = 0.0

@@ -6,13 +6,22 @@ work at once (as far as a cluster can promise that; the generation in the databa
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import ValidationError
 
-from bowline_operator.kube.objects import DIGEST, FAMILY, JOB_UID_LABEL, ROLE, STATUS_PORT, TRY
+from bowline_operator.kube.objects import (
+    DIGEST,
+    FAMILY,
+    JOB_UID_LABEL,
+    ROLE,
+    STATUS_PORT,
+    SURVIVORS,
+    TRY,
+)
 from bowline_operator.observed import Job
 from bowline_operator.status import JobState
 from bowline_worker.contract import Exit, Report, Role
@@ -22,6 +31,7 @@ Object = Mapping[str, Any]
 #: A pod that starts for longer than this may be waiting for something that is not there.
 LATE = timedelta(seconds=30)
 
+_EXIT_CODE = re.compile(r"exit code (\d+)")
 _OVER = frozenset({"Succeeded", "Failed"})
 _CONTAINER = "worker"
 #: What kubelet says of a pod that simply starts.
@@ -65,6 +75,11 @@ def seen(job: Object, pods: Sequence[Object], now: datetime) -> Job | None:
     except (KeyError, ValueError):
         return None
     state, stopped = _state(job, pods)
+    lost = [note for note in (_lost(pod, now) for pod in pods) if note]
+    is_lost = role in SURVIVORS and bool(lost) and len(lost) == len(pods)
+    if state is JobState.RUNNING and is_lost:
+        # Another one may finish its work: it ends this one's sessions first.
+        state = JobState.FAILED
     last = _last_pod(pods, failed=state is JobState.FAILED)
     ended = _terminated(last)
     return Job(
@@ -75,8 +90,8 @@ def seen(job: Object, pods: Sequence[Object], now: datetime) -> Job | None:
         uid=uid_of(job),
         state=state,
         digest=job["metadata"].get("annotations", {}).get(DIGEST, ""),
-        exit_code=_exit_code(state, ended),
-        note=_note(job, state, pods, ended, now, stopped=stopped),
+        exit_code=_exit_code(job, state, ended),
+        note=lost[0] if is_lost else _note(job, state, pods, ended, now, stopped=stopped),
         stopped=stopped,
         report=None if state is JobState.RUNNING else _report(ended),
         started_at=time_of(job["status"].get("startTime") if "status" in job else None),
@@ -124,7 +139,8 @@ def _last_pod(pods: Sequence[Object], *, failed: bool) -> Object | None:
         ended = _terminated(pod)
         code = ended.get("exitCode") if ended is not None else None
         final = code not in (None, Exit.DONE, Exit.TRY_AGAIN)
-        return (failed and final, str((ended or {}).get("finishedAt") or ""))
+        decisive = final if failed else code == Exit.DONE
+        return (decisive, str((ended or {}).get("finishedAt") or ""))
 
     ended = [pod for pod in pods if _terminated(pod) is not None]
     return max(ended, key=weight, default=None)
@@ -137,12 +153,28 @@ def _terminated(pod: Object | None) -> Object | None:
     return None
 
 
-def _exit_code(state: JobState, ended: Object | None) -> int | None:
+def _exit_code(job: Object, state: JobState, ended: Object | None) -> int | None:
     if state is JobState.SUCCEEDED:
         return int(Exit.DONE)
-    if state is JobState.RUNNING or ended is None:
+    if state is JobState.RUNNING:
         return None
+    if ended is None:  # the pod may be gone, and the Job still tell what it ended with
+        failed = _condition(job, "Failed") or {}
+        said = _EXIT_CODE.search(str(failed.get("message", "")))
+        return int(said[1]) if said and failed.get("reason") == "PodFailurePolicy" else None
     return int(ended["exitCode"])
+
+
+def _lost(pod: Object, now: datetime) -> str:
+    """Say that a pod should have ended long ago: its node does not answer."""
+    deadline = time_of(pod["metadata"].get("deletionTimestamp"))
+    if not _may_run(pod) or deadline is None or now - deadline <= LATE:
+        return ""
+    node = pod["spec"].get("nodeName", "its node")
+    return (
+        f"pod {name_of(pod)} should have ended at {deadline.isoformat()}, and {node} does not say that it has:"
+        f" if that node is dead for sure, kubectl delete pod {name_of(pod)} --force"
+    )
 
 
 def _report(ended: Object | None) -> Report | None:
@@ -174,7 +206,8 @@ def _note(
     if stopped:
         return "stopped"
     if state is JobState.RUNNING:
-        return next((note for note in (_waiting(pod, now) for pod in pods) if note), "")
+        notes = (_lost(pod, now) or _waiting(pod, now) for pod in pods)
+        return next((note for note in notes if note), "") or _without_pods(job, pods, now)
     if state is not JobState.FAILED:
         return ""
     if ended is None:
@@ -186,6 +219,18 @@ def _note(
     if ended.get("reason") not in (None, "Error"):
         how += f" ({ended['reason']})"
     return f"{how}: {last[-1][:300]}" if last else f"{how} and no last word"
+
+
+def _without_pods(job: Object, pods: Sequence[Object], now: datetime) -> str:
+    """Say that a Job has no pod, though it has had the time to make one."""
+    made = time_of(job["metadata"].get("creationTimestamp")) or now
+    is_ending = job["spec"].get("suspend") or "deletionTimestamp" in job["metadata"]
+    if pods or is_ending or now - made <= LATE:
+        return ""
+    return (
+        f"Job {name_of(job)} has no pod: a quota, a policy or the ServiceAccount may refuse it;"
+        f" kubectl describe job {name_of(job)} says which"
+    )
 
 
 def _waiting(pod: Object, now: datetime) -> str:

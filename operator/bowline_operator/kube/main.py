@@ -12,8 +12,10 @@ import kopf
 from prometheus_client import start_http_server
 from pythonjsonlogger.json import JsonFormatter
 
+from bowline_operator.api import GROUP, VERSION
+from bowline_operator.crd import PLURAL
 from bowline_operator.kube import handlers, metrics
-from bowline_operator.kube.cluster import is_in_cluster
+from bowline_operator.kube.cluster import ApiError, Cluster, NotFound, is_in_cluster
 from bowline_operator.kube.options import Options
 from bowline_worker.contract import Exit
 
@@ -84,15 +86,34 @@ def main(
     except OSError as error:
         click.echo(f"bowline-operator: port {metrics_port}: {error.strerror}", err=True)
         sys.exit(int(Exit.BAD_CONFIG))
-    asyncio.run(
-        kopf.operator(
-            registry=handlers.registry(options),
-            settings=handlers.settings(options),
-            clusterwide=not namespaces,
-            namespaces=namespaces,
-            liveness_endpoint=f"http://{address}:{health_port}/healthz",
-        )
+    asyncio.run(_serve(options, f"http://{address}:{health_port}/healthz"))
+
+
+async def _serve(options: Options, health: str) -> None:
+    await _require_resource(options)
+    await kopf.operator(
+        registry=handlers.registry(options),
+        settings=handlers.settings(options),
+        clusterwide=not options.namespaces,
+        namespaces=options.namespaces,
+        liveness_endpoint=health,
     )
+
+
+async def _require_resource(options: Options) -> None:
+    """End where there is nothing to watch: kopf would look once, and be deaf and healthy from then on."""
+    cluster = await Cluster.connect()
+    try:
+        for namespace in options.namespaces or ("",):
+            within = f"namespaces/{namespace}/" if namespace else ""
+            await cluster.get(f"/apis/{GROUP}/{VERSION}/{within}{PLURAL}?limit=1")
+    except ApiError as error:
+        hint = "install the CustomResourceDefinition first: crds/, or the chart with crds.enabled"
+        told = f"{error}\n  hint: {hint}" if isinstance(error, NotFound) else str(error)
+        click.echo(f"bowline-operator: {told}", err=True)
+        sys.exit(1)
+    finally:
+        await cluster.close()
 
 
 def _kubeconfig_exists() -> bool:

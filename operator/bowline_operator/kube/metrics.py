@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -27,6 +28,8 @@ PULLS = Counter(
     "bowline_operator_report_pulls", "Reports asked of workers", ["outcome"], registry=REGISTRY
 )
 
+#: Some passes long.
+FRESH = timedelta(seconds=60)
 _TRUTH = {Truth.TRUE: 1.0, Truth.FALSE: 0.0, Truth.UNKNOWN: -1.0}
 
 
@@ -37,6 +40,7 @@ class Migrations:
         self.statuses: dict[tuple[str, str], Status] = {}
 
     def collect(self) -> Iterator[Metric]:
+        now = datetime.now(UTC)
         name = ["namespace", "name"]
         phase = GaugeMetricFamily(
             "bowline_migration_phase", "1: this is its phase", labels=[*name, "phase"]
@@ -70,12 +74,14 @@ class Migrations:
                 condition.add_metric([*place, str(each.type)], _TRUTH[each.status])
             for stream in status.streams:
                 figures = (
-                    (lag, stream.lag.current),
-                    (remaining, stream.remaining),
-                    (retained, stream.retained_bytes),
+                    (lag, stream.lag.current, stream.imported_at),
+                    (remaining, stream.remaining, stream.imported_at),
+                    (retained, stream.retained_bytes, stream.exported_at),
                 )
-                for family, value in figures:
-                    if stream.active and value is not None:
+                for family, value, at in figures:
+                    # What nobody has measured lately is no figure of now.
+                    is_fresh = at is not None and now - at <= FRESH
+                    if stream.active and value is not None and is_fresh:
                         family.add_metric([*place, str(stream.origin)], float(value))
         yield from (phase, condition, epoch, lag, remaining, retained)
 

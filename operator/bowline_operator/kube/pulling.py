@@ -41,8 +41,9 @@ class Pulls:
                 self._take(uid, task.result())
 
     def _take(self, uid: str, report: Report | None) -> None:
-        metrics.PULLS.labels("answered" if report is not None else "silent").inc()
-        if report is None:
+        is_ours = report is not None and report.job_uid == uid
+        metrics.PULLS.labels("answered" if is_ours else "silent").inc()
+        if report is None or not is_ours:  # somebody else may have the address by now
             self.deaf.add(uid)
             return
         self.deaf.discard(uid)

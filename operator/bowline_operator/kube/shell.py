@@ -22,7 +22,7 @@ from bowline_operator.kube.cluster import ApiError, Cluster, Conflict, NotFound,
 from bowline_operator.kube.invalid import invalid
 from bowline_operator.kube.options import Options
 from bowline_operator.kube.pulling import Pulls
-from bowline_operator.kube.throttle import may_wait
+from bowline_operator.kube.throttle import may_wait, without_lists
 from bowline_operator.observed import Event, Job, Observed, Plan, StartJob, StopJob
 from bowline_operator.plan import RESYNC, plan
 from bowline_operator.status import JobState, Phase, Status
@@ -32,7 +32,9 @@ log = logging.getLogger("bowline")
 AT_ONCE = timedelta(0)
 
 #: A policy, a quota or a schema says no: asking again without a change is no use, and somebody must be told.
-_REFUSALS = frozenset({400, 403, 422})
+_REFUSALS = frozenset({400, 403, 413, 422})
+#: Between two looks at a resource that only a human can mend.
+LATER = timedelta(minutes=1)
 
 Tell = Callable[[Object, Event], None]
 
@@ -79,9 +81,13 @@ class Shell:
             self.tell(raw, Event(True, "ForceDeleted", "deleted as it is: nothing was cleaned up"))
             return Pass(RESYNC, finished=True)
         try:
-            resource = DatabaseMigration.model_validate(raw)
+            status = Status.model_validate(raw.get("status", {}))
         except ValidationError as error:
-            return await self._refuse(raw, error)
+            return await self._leave_alone(raw, error)
+        try:
+            resource = DatabaseMigration.model_validate({**raw, "status": status})
+        except ValidationError as error:
+            return await self._refuse(raw, status, error)
         memory = self._memories.setdefault((namespace, name), _Memory())
         jobs = await self.cluster.items(_jobs(namespace), objects.selector(name))
         seen = await self._look(resource, raw, jobs, memory)
@@ -93,6 +99,12 @@ class Shell:
                 await self._write(raw, decided.status)
             except (Conflict, NotFound):
                 return Pass(AT_ONCE)
+            except ApiError as error:
+                if error.status not in _REFUSALS:
+                    raise
+                # What decides is small. Better without the lists than without a word, and without what follows.
+                self.tell(raw, Event(True, "StatusRefused", str(error)))
+                await self._write(raw, without_lists(decided.status))
             memory.written_at = seen.now
         for event in decided.events:
             self.tell(raw, event)
@@ -181,10 +193,22 @@ class Shell:
         meta = raw["metadata"]
         await self.cluster.replace(_path(meta["namespace"], meta["name"]) + "/status", body)
 
-    async def _refuse(self, raw: Object, error: ValidationError) -> Pass:
+    async def _leave_alone(self, raw: Object, error: ValidationError) -> Pass:
+        """Say that the status is another version's. It is never taken for none, nor written over."""
+        why = f"this operator can't read the status, which a newer one may have written: {error}"
+        self.tell(raw, Event(True, "StatusUnreadable", why))
+        log.error("status unreadable", extra={"migration": raw["metadata"]["name"], "why": why})
+        return Pass(LATER)
+
+    async def _refuse(self, raw: Object, before: Status, error: ValidationError) -> Pass:
         """Say that the spec can't be read; nothing is begun, and what runs goes on."""
-        before = Status.model_validate(raw.get("status", {}))
-        status = invalid(before, error, raw["metadata"]["generation"], self.now())
+        status = invalid(
+            before,
+            error,
+            raw["metadata"]["generation"],
+            self.now(),
+            deleting="deletionTimestamp" in raw["metadata"],
+        )
         if status != before:
             try:
                 await self._write(raw, status)

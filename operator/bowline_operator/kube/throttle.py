@@ -16,6 +16,14 @@ def may_wait(old: Status, new: Status, *, since: datetime | None, now: datetime)
     return recent and essence(old) == essence(new)
 
 
+def without_lists(status: Status) -> Status:
+    """Return the status without what may make it too large for the API server."""
+    found = status.model_copy(update={"findings": [], "left_behind": [], "snapshot": None})
+    if found.verification is not None:
+        found.verification = found.verification.model_copy(update={"tables": []})
+    return found
+
+
 def essence(status: Status) -> Status:
     """Return the status without figures and the texts that carry them."""
     found = status.model_copy(deep=True)
