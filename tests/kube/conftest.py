@@ -83,6 +83,8 @@ def operator(controllers: ControlPlane, namespace: str, tmp_path: Path) -> Itera
     operator = Operator(controllers, namespace, tmp_path).start()
     yield operator
     operator.kill()
+    # What it made would go on working, beside the tests to come.
+    controllers.do("delete", "jobs", "--all", "-n", namespace, "--wait=false")
     print(operator.log)
 
 

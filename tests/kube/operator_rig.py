@@ -14,6 +14,7 @@ from typing import Any
 
 from bowline_operator.status import ConditionType, Status
 from kube.control_plane import ControlPlane, free_port
+from kube.process_node import Api
 
 PATIENCE = 120.0  # other work may share the machine
 LOOK_SECONDS = 0.1
@@ -83,6 +84,10 @@ class Migration:
     namespace: str
     name: str = "shop"
 
+    def __post_init__(self) -> None:
+        # What is asked for ten times a second is asked without a process of its own.
+        self._api = Api(self.cluster.config)
+
     def create(self, spec: dict[str, Any], **metadata: Any) -> Migration:
         for side in ("source", "target"):
             user = {"username": "bowline", "password": "secret"}
@@ -109,14 +114,15 @@ class Migration:
         )  # fmt: skip
 
     def raw(self) -> dict[str, Any]:
-        return dict(self.cluster.get("dbm", self.name, "-n", self.namespace))
+        place = f"/apis/bowline.dev/v1alpha1/namespaces/{self.namespace}/databasemigrations"
+        return self._api.call("GET", f"{place}/{self.name}")
 
     @property
     def status(self) -> Status:
         return Status.model_validate(self.raw().get("status", {}))
 
     def jobs(self) -> dict[str, Any]:
-        found = self.cluster.get("jobs", "-n", self.namespace)["items"]
+        found = self._api.call("GET", f"/apis/batch/v1/namespaces/{self.namespace}/jobs")["items"]
         return {each["metadata"]["name"]: each for each in found}
 
     def until(

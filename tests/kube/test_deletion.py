@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.error import HTTPError
+
 import pytest
 
 from bowline_operator.kube import objects
@@ -17,8 +19,11 @@ def delete(migration: Migration) -> None:
 
 
 def is_gone(migration: Migration) -> bool:
-    done = migration.cluster.kubectl("get", "dbm", "shop", "-n", migration.namespace)
-    return "NotFound" in done.stderr
+    try:
+        migration.raw()
+    except HTTPError as error:
+        return error.code == 404
+    return False
 
 
 def claims(migration: Migration) -> list[str]:
