@@ -14,7 +14,7 @@ import pytest
 from bowline_operator.plan import RESYNC
 from bowline_operator.status import ConditionType
 from kube.control_plane import ControlPlane
-from kube.operator_rig import SPEC, Migration, Operator, eventually
+from kube.operator_rig import SPEC, Migration, Operator, eventually, truth
 from kube.process_node import Api, ProcessNode
 
 RESOURCES = 100
@@ -62,6 +62,8 @@ def test_a_migration_that_streams_and_changes_nothing_costs_few_calls(
     # Nothing is waited for here but time itself: it is what is measured.
     time.sleep(IDLE_SECONDS)
 
+    status = migration.status
+    assert truth(status, ConditionType.READY) == "True", status.message
     made = calls(controllers) - before
     minutes = (time.monotonic() - began) / 60
     print(f"calls in {minutes:.1f} min: {dict(made)}")

@@ -269,6 +269,14 @@ def test_a_job_that_can_have_no_pod_is_told() -> None:
     assert "has no pod: a quota, a policy" in see(a_job()).note
 
 
+def test_a_job_whose_pods_nobody_has_looked_for_is_not_said_to_have_none() -> None:
+    """A stream that was heard a moment ago was called pending, and its migration not ready."""
+    seen = looking.seen(a_job(), None, NOW)
+
+    assert seen is not None
+    assert (seen.state, seen.note) == (JobState.RUNNING, "")
+
+
 def test_an_unsafe_end_is_not_forgotten_with_its_pod() -> None:
     """Without its exit code it would be tried again."""
     job = a_job("Failed")

@@ -66,8 +66,12 @@ def is_suspended(job: Object) -> bool:
     return bool(job["spec"].get("suspend")) and _condition(job, "Suspended") is not None
 
 
-def seen(job: Object, pods: Sequence[Object], now: datetime) -> Job | None:
-    """What the plan is told of a Job, given its own pods; None: it is none that Bowline made."""
+def seen(job: Object, known_pods: Sequence[Object] | None, now: datetime) -> Job | None:
+    """What the plan is told of a Job, given its own pods, or None where nobody has looked for them.
+
+    None: it is no Job that Bowline made.
+    """
+    pods = known_pods or ()
     labels = job["metadata"].get("labels", {})
     try:
         role, number = Role(labels[ROLE]), int(labels[TRY])
@@ -91,7 +95,7 @@ def seen(job: Object, pods: Sequence[Object], now: datetime) -> Job | None:
         state=state,
         digest=job["metadata"].get("annotations", {}).get(DIGEST, ""),
         exit_code=_exit_code(job, state, ended),
-        note=lost[0] if is_lost else _note(job, state, pods, ended, now, stopped=stopped),
+        note=lost[0] if is_lost else _note(job, state, known_pods, ended, now, stopped=stopped),
         stopped=stopped,
         report=None if state is JobState.RUNNING else _report(ended),
         started_at=time_of(job["status"].get("startTime") if "status" in job else None),
@@ -197,7 +201,7 @@ def _ended_at(job: Object, ended: Object | None) -> datetime | None:
 def _note(
     job: Object,
     state: JobState,
-    pods: Sequence[Object],
+    pods: Sequence[Object] | None,
     ended: Object | None,
     now: datetime,
     *,
@@ -206,6 +210,8 @@ def _note(
     if stopped:
         return "stopped"
     if state is JobState.RUNNING:
+        if pods is None:  # its worker was heard a moment ago
+            return ""
         notes = (_lost(pod, now) or _waiting(pod, now) for pod in pods)
         return next((note for note in notes if note), "") or _without_pods(job, pods, now)
     if state is not JobState.FAILED:

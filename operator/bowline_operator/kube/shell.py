@@ -154,7 +154,7 @@ class Shell:
         ]
         uids = [looking.uid_of(job) for job in running]
         await memory.pulls.pull(self.session, uids)
-        pods: Sequence[Object] = ()
+        pods: Sequence[Object] | None = None
         if len(running) < len(open_) or not memory.pulls.are_all_heard(uids):
             selector = objects.selector(resource.metadata.name)
             pods = await self.cluster.items(_pods(resource.metadata.namespace), selector)
@@ -168,7 +168,8 @@ class Shell:
         now = self.now()
         for job in jobs:
             uid = looking.uid_of(job)
-            seen = memory.ended.get(uid) or looking.seen(job, looking.pods_of(job, pods), now)
+            own = None if pods is None else looking.pods_of(job, pods)
+            seen = memory.ended.get(uid) or looking.seen(job, own, now)
             if seen is None:
                 continue
             if seen.state is not JobState.RUNNING:
