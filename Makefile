@@ -24,7 +24,7 @@ demo-kubernetes: $(READY) ## The demo's migration in a cluster of its own: Helm,
 	@PYTHONPATH=tests $(RUN) -m kube.binaries kubectl kube-apiserver kube-controller-manager kubelet kube-scheduler
 	@PYTHONPATH=tests:. $(RUN) -m kube.demonstrate $(OPTIONS)
 
-test: lint test-unit test-api ## All checks, and all tests that need no containers
+test: lint test-unit ## All checks, and all tests that need no cluster
 
 test-unit: $(READY) ## All tests on databases and processes of this machine
 	@.ci/timed $@ $(RUN) -m pytest
