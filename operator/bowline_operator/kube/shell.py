@@ -235,7 +235,7 @@ class Shell:
                 case StopJob(name):
                     if name not in suspended:
                         place = f"{_jobs(resource.metadata.namespace)}/{name}"
-                        await self._stop(place)
+                        await self._change(place, {"suspend": True})
 
     async def _start(self, action: StartJob, resource: DatabaseMigration) -> str:
         """Create the Job of a try and what it mounts; what is there already is this try's. Say what was refused."""
@@ -277,9 +277,10 @@ class Shell:
             return False
         return True
 
-    async def _stop(self, place: str) -> None:
+    async def _change(self, place: str, spec: Object) -> None:
+        """Change a Job's spec; one that is gone needs no change."""
         try:
-            await self.cluster.merge(place, {"spec": {"suspend": True}})
+            await self.cluster.merge(place, {"spec": spec})
         except NotFound:
             return
 
@@ -316,12 +317,7 @@ class Shell:
         if not looking.is_terminal(job):  # suspended: no controller will remove it
             await self.cluster.delete(place)
             return
-        try:
-            await self.cluster.merge(
-                place, {"spec": {"ttlSecondsAfterFinished": objects.KEEP_SECONDS}}
-            )
-        except NotFound:
-            return
+        await self._change(place, {"ttlSecondsAfterFinished": objects.KEEP_SECONDS})
 
 
 def _is_over(state: JobState) -> bool:
