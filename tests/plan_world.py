@@ -31,22 +31,20 @@ from bowline_worker.contract import (
 START = datetime(2030, 1, 1, tzinfo=UTC)
 
 
-def a_spec(**change: Any) -> Spec:
-    raw: dict[str, Any] = {
-        "source": {
-            "engine": "PostgreSQL",
-            "host": "a.example",
-            "database": "shop",
-            "credentialsSecretRef": {"name": "shop-source"},
-        },
-        "target": {
-            "engine": "PostgreSQL",
-            "host": "b.example",
-            "database": "shop",
-            "credentialsSecretRef": {"name": "shop-target"},
-        },
+#: The least that a spec says; nothing is at these hosts.
+SIDES: dict[str, Any] = {
+    side: {
+        "engine": "PostgreSQL",
+        "host": f"{side}.invalid",
+        "database": "shop",
+        "credentialsSecretRef": {"name": f"shop-{side}"},
     }
-    return Spec.model_validate(raw | change)
+    for side in ("source", "target")
+}
+
+
+def a_spec(**change: Any) -> Spec:
+    return Spec.model_validate(SIDES | change)
 
 
 @dataclass
@@ -276,4 +274,4 @@ def a_resource(spec: Spec) -> DatabaseMigration:
     )
 
 
-__all__ = ["START", "Database", "World", "a_resource", "a_spec"]
+__all__ = ["SIDES", "START", "Database", "World", "a_resource", "a_spec"]

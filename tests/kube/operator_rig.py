@@ -15,19 +15,12 @@ from typing import Any
 from bowline_operator.status import ConditionType, Status
 from kube.control_plane import ControlPlane, free_port
 from kube.process_node import Api
+from plan_world import SIDES
 
 PATIENCE = 120.0  # other work may share the machine
 LOOK_SECONDS = 0.1
 IMAGE = "localhost/bowline:test"
-SPEC = {
-    side: {
-        "engine": "PostgreSQL",
-        "host": f"{side}.invalid",
-        "database": "shop",
-        "credentialsSecretRef": {"name": f"shop-{side}"},
-    }
-    for side in ("source", "target")
-}
+SPEC = SIDES
 
 
 @dataclass

@@ -19,6 +19,7 @@ from bowline_operator.kube.pacing import EAGER_PASSES, SLOW, Bell
 from bowline_operator.kube.throttle import EVERY, may_wait
 from bowline_operator.status import Condition, ConditionType, JobState, Phase, Status, Truth
 from bowline_worker.contract import Failure, Report, Role
+from plan_world import SIDES
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 UID = "0b6e7c7e-0000-0000-0000-000000000001"
@@ -27,21 +28,12 @@ KUBERNETES = "1.36.0"
 
 
 def resource(**spec: Any) -> DatabaseMigration:
-    sides = {
-        side: {
-            "engine": "PostgreSQL",
-            "host": f"{side}.invalid",
-            "database": "shop",
-            "credentialsSecretRef": {"name": f"shop-{side}"},
-        }
-        for side in ("source", "target")
-    }
     return DatabaseMigration.model_validate(
         {
             "apiVersion": "bowline.dev/v1alpha1",
             "kind": "DatabaseMigration",
             "metadata": {"name": "shop", "namespace": "ns", "uid": UID, "generation": 1},
-            "spec": {**sides, **spec},
+            "spec": {**SIDES, **spec},
         }
     )
 
