@@ -18,7 +18,6 @@ from bowline_worker.contract import (
     Exit,
     Report,
     Role,
-    Severity,
     SnapshotReport,
     StreamReport,
     TableVerdict,
@@ -29,7 +28,6 @@ REMEMBERED_STREAMS = 12
 REMEMBERED_FINDINGS = 100
 #: A resource has to stay below a megabyte: these are told one by one, of the rest the sums.
 REMEMBERED_TABLES = 500
-_WEIGHT = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}
 
 
 def copy_figures(seen: Observed, status: Status) -> None:
@@ -98,7 +96,7 @@ def _findings(seen: Observed, status: Status, of_family: str, state: JobState) -
     reports = (seen.last_word(of_family), seen.live_report(of_family))
     found = max((each.findings for each in reports if each is not None), key=len, default=[])
     if found:
-        ranked = sorted(found, key=lambda each: _WEIGHT[each.severity])
+        ranked = sorted(found, key=lambda each: each.severity.weight)
         status.findings = ranked[:REMEMBERED_FINDINGS]
         return
     if state is JobState.SUCCEEDED:

@@ -222,6 +222,11 @@ class Severity(StrEnum):
     WARNING = "Warning"
     NOTE = "Note"
 
+    @property
+    def weight(self) -> int:
+        """Its place among them: 0 is the gravest."""
+        return list(Severity).index(self)
+
 
 class Finding(Message):
     """One result of assess: what is wrong where, and how to mend it."""

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from bowline_worker.contract import Finding, Report, Severity, SnapshotReport, VerifyReport
+from bowline_worker.contract import Finding, Report, SnapshotReport, VerifyReport
 
 Item = TypeVar("Item")
 
-_WEIGHT = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}
 #: Texts are cut to this where nothing else helps.
 _TEXT = 300
 
@@ -48,7 +47,7 @@ def _shortened(report: Report) -> Iterator[Report]:
         for kept in _halved(len(whole)):
             report = report.model_copy(update={"verify": _first(report.verify, whole[:kept])})
             yield report
-    ranked = sorted(report.findings, key=lambda each: _WEIGHT[each.severity])
+    ranked = sorted(report.findings, key=lambda each: each.severity.weight)
     for kept in _halved(len(ranked)):
         report = report.model_copy(update={"findings": _cut(ranked, kept, _omitted(ranked))})
         yield report
