@@ -20,11 +20,10 @@ $(READY): requirements.lock pyproject.toml .ci/setup
 demo: $(READY) ## The whole road on two servers of its own; KEEP=1 leaves them running
 	@KEEP=$(KEEP) $(RUN) -m demo
 
-demo-kubernetes: $(READY) ## The demo's migration in a cluster of its own: Helm, kubectl, real pods; needs root
-	@PYTHONPATH=tests $(RUN) -m kube.binaries kubectl kube-apiserver kube-controller-manager kubelet kube-scheduler
+demo-kubernetes: $(READY) ## The demo in a cluster: one of its own (needs root), or KUBECONFIG's (OPTIONS=--help)
 	@PYTHONPATH=tests:. $(RUN) -m kube.demonstrate $(OPTIONS)
 
-test: lint test-unit ## All checks, and all tests that need no cluster
+test: lint test-unit test-api test-node ## All checks and all tests; test-node needs root
 
 test-unit: $(READY) ## All tests on databases and processes of this machine
 	@.ci/timed $@ $(RUN) -m pytest

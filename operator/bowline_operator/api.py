@@ -321,6 +321,20 @@ class Spec(Part):
     worker: Worker = Field(default_factory=Worker)
     """Where and with what workers run in a cluster."""
 
+    @model_validator(mode="after")
+    def _one_node_is_enough(self) -> Self:
+        # Those who share the volume are placed beside each other, the first of them anywhere. A scheduler lets a
+        # first one through only where it fulfils all its terms itself, which another's can't be.
+        own = self.worker.affinity.get("podAffinity") or {}
+        if own.get("requiredDuringSchedulingIgnoredDuringExecution") and (
+            self.journal.volume.access_mode is AccessMode.ONE_NODE
+        ):
+            raise ValueError(
+                "worker.affinity.podAffinity can't be required with journal.volume.accessMode ReadWriteOnce: no node"
+                " might ever fit; use nodeSelector, nodeAffinity, a preferred podAffinity, or ReadWriteMany"
+            )
+        return self
+
 
 class Metadata(BaseModel):
     """The part of an object's metadata that Bowline reads; everything else is kept as it is."""

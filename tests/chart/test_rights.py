@@ -20,7 +20,7 @@ RIGHTS: Mapping[tuple[str, str], set[str]] = {
     ("batch", "jobs"): WATCH | {"create", "patch", "delete"},
     ("", "pods"): {"get", "list"},
     ("", "configmaps"): {"get", "create", "delete"},
-    ("", "persistentvolumeclaims"): {"get", "create", "delete"},
+    ("", "persistentvolumeclaims"): {"get", "create", "patch", "delete"},
     ("", "events"): {"create"},
 }
 #: What watching a whole cluster needs besides.

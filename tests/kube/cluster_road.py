@@ -16,8 +16,8 @@ from demo.kubernetes import ClusterControl
 from demo.road import Road
 from demo.servers import Server
 
-from kube.binaries import binaries
 from kube.image import IMAGE
+from kube.kubectl import Kubectl
 from kube.node import ADDRESS, PODS, STORAGE_CLASS, Node
 
 CHART = Path(__file__).parents[2] / "charts" / "bowline"
@@ -39,22 +39,18 @@ DEFAULT_CLASS = {
 
 @dataclass
 class Installation:
-    """The chart in a namespace of the node's cluster."""
+    """The chart in a namespace of a cluster."""
 
-    node: Node
+    cluster: Kubectl
     namespace: str
+    image: str = IMAGE
+    pull_policy: str = "Never"
     values: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def kubectl(self) -> list[str]:
-        return [str(binaries("kubectl")["kubectl"]), f"--kubeconfig={self.node.cluster.config}"]
 
     def install(self) -> Installation:
         """Install the operator, and wait until it is ready."""
-        self.node.cluster.do("apply", "-f", "-", given=DEFAULT_CLASS)
-        self.node.volume("10Gi")  # as much as a claim asks for by default
-        repository, _, tag = IMAGE.rpartition(":")
-        image = {"repository": repository, "tag": tag, "pullPolicy": "Never"}
+        repository, _, tag = self.image.rpartition(":")
+        image = {"repository": repository, "tag": tag, "pullPolicy": self.pull_policy}
         self.values = {"image": image, **self.values}
         with self._helm() as cluster, helm.Chart.load(CHART) as chart:
             cluster.install(
@@ -62,6 +58,13 @@ class Installation:
             )
         self._until_ready()
         return self
+
+    def uninstall(self) -> None:
+        """Remove the operator and the namespace; what the cluster knows of the resource stays."""
+        self.cluster.kubectl("delete", "dbm", "--all", "-n", self.namespace, "--timeout=60s")
+        with self._helm() as cluster:
+            cluster.uninstall(RELEASE)
+        self.cluster.kubectl("delete", "namespace", self.namespace, "--wait=false")
 
     def upgrade(self, **values: Any) -> None:
         """Roll a change out: one operator ends before the next begins."""
@@ -71,31 +74,35 @@ class Installation:
         self._until_ready()
 
     def control(self, manifest: Path, tell: Callable[[str], None] | None = None) -> ClusterControl:
-        return ClusterControl(manifest, self.kubectl, self.namespace, tell)
+        return ClusterControl(manifest, self.cluster.command, self.namespace, tell)
 
     def log(self) -> str:
-        done = self.node.cluster.kubectl(
+        done = self.cluster.kubectl(
             "logs", "-n", self.namespace, f"deployment/{RELEASE}", "--tail=100"
         )
         return done.stdout + done.stderr
 
     @contextmanager
     def _helm(self) -> Iterator[helm.Config]:
-        with helm.Config(
-            kubeconfig_path=self.node.cluster.config, namespace=self.namespace
-        ) as config:
+        with helm.Config(kubeconfig_path=self.cluster.config, namespace=self.namespace) as config:
             yield config
 
     def _until_ready(self) -> None:
-        done = self.node.cluster.kubectl(
+        done = self.cluster.kubectl(
             "rollout", "status", f"deployment/{RELEASE}", "-n", self.namespace,
             f"--timeout={READY_SECONDS}s",
         )  # fmt: skip
         assert done.returncode == 0, f"{done.stderr}\n{self.log()}"
 
 
+def provide_journal(node: Node) -> None:
+    """Make a volume for one migration's journal: nothing on this node makes any by itself."""
+    node.cluster.do("apply", "-f", "-", given=DEFAULT_CLASS)
+    node.volume("10Gi")  # as much as a claim asks for by default
+
+
 def server(**settings: str) -> Server:
-    """A server that pods can reach."""
+    """A server that the node's pods can reach."""
     return Server(address=ADDRESS, network=PODS, settings=settings)
 
 

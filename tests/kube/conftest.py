@@ -10,13 +10,12 @@ from pathlib import Path
 import pytest
 
 from kube import image
-from kube.control_plane import ControlPlane
+from kube.control_plane import CRDS, ControlPlane
 from kube.leftovers import leftovers
 from kube.node import Node
 from kube.operator_rig import Migration, Operator
 from kube.process_node import ProcessNode
 
-CRDS = Path(__file__).parents[2] / "crds"
 SCRIPTED_WORKER = Path(__file__).parents[1] / "operator" / "scripted_worker.py"
 
 

@@ -11,19 +11,21 @@ import ipaddress
 import json
 import secrets
 import socket
-import subprocess
 from pathlib import Path
 from typing import Any
 
 from kube.authority import Authority
 from kube.binaries import binaries, distribution
 from kube.daemon import Daemon, answers
+from kube.kubectl import Kubectl
+
+CRDS = Path(__file__).parents[2] / "crds"
 
 #: Without a scheduler there is no kubelet either: these would take pods away because nobody speaks for their node.
 NO_NODES = "-node-lifecycle-controller,-pod-garbage-collector-controller,-taint-eviction-controller"
 
 
-class ControlPlane:
+class ControlPlane(Kubectl):
     """An API server with an empty store. `kubectl` speaks to it as an administrator; `config` is its kubeconfig.
 
     The first address of `services` is the Service `kubernetes`: where the API server has that very address, and port
@@ -40,14 +42,13 @@ class ControlPlane:
         controllers: bool = False,
         scheduler: bool = False,
     ) -> None:
+        super().__init__(binaries("kubectl")["kubectl"], directory / "kubeconfig")
         self.directory = directory
-        self.config = directory / "kubeconfig"
         self.server = f"https://{address}:{port or free_port(address)}"
         self._address = address
         self._services = services
         self._with_controllers = controllers
         self._with_scheduler = scheduler
-        self._kubectl = str(binaries("kubectl")["kubectl"])
         first = str(ipaddress.ip_network(services)[1])
         self._authority = Authority(directory / "pki", {"127.0.0.1", address, first})
         self._tokens = {user: secrets.token_hex(16) for user in USERS}
@@ -108,27 +109,6 @@ class ControlPlane:
     def revive_api_server(self) -> None:
         assert self._api_server is not None
         self._api_server.start(self._is_ready)
-
-    def kubectl(self, *words: str, given: object = None) -> subprocess.CompletedProcess[str]:
-        """Run kubectl; `given` goes to its standard input as JSON."""
-        return subprocess.run(
-            [self._kubectl, f"--kubeconfig={self.config}", *words],
-            input=None if given is None else json.dumps(given),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
-
-    def do(self, *words: str, given: object = None) -> str:
-        """Run kubectl, which must succeed; what it prints."""
-        done = self.kubectl(*words, given=given)
-        assert done.returncode == 0, f"kubectl {' '.join(words)}: {done.stderr}"
-        return done.stdout
-
-    def get(self, *words: str) -> Any:
-        """What kubectl prints as JSON."""
-        return json.loads(self.do("get", *words, "-o", "json"))
 
     def _start_store(self) -> str:
         store, peer = (f"http://127.0.0.1:{free_port()}" for _ in range(2))

@@ -19,7 +19,7 @@ from demo.servers import Server
 from demo.view import Scene
 
 from bowline_operator.kube import objects
-from kube.cluster_road import ClusterRoad, Installation, server
+from kube.cluster_road import ClusterRoad, Installation, provide_journal, server
 from kube.node import Node
 
 pytestmark = pytest.mark.node
@@ -45,7 +45,7 @@ class Killer:
                     self.killed.append(family)
 
     def pods(self) -> list[dict[str, Any]]:
-        done = self.installation.node.cluster.kubectl(
+        done = self.installation.cluster.kubectl(
             "get", "pods", "-n", self.installation.namespace, "-l", f"{objects.FAMILY}",
             "--field-selector=status.phase=Running", "-o", "json",
         )  # fmt: skip
@@ -76,8 +76,9 @@ def servers() -> Iterator[tuple[Server, Server]]:
 
 @pytest.fixture
 def installation(node: Node) -> Installation:
+    provide_journal(node)
     values = {"crds": {"enabled": False}}  # the bed has it
-    return Installation(node, f"road-{secrets.token_hex(3)}", values).install()
+    return Installation(node.cluster, f"road-{secrets.token_hex(3)}", values=values).install()
 
 
 @pytest.mark.timeout(900)

@@ -7,7 +7,8 @@ import os
 import signal
 import urllib.request
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ import pytest
 
 from bowline_operator.kube import objects
 from bowline_operator.status import ConditionType
-from kube.control_plane import ControlPlane
+from kube.control_plane import CRDS, ControlPlane
 from kube.operator_rig import SPEC, Migration, Operator, eventually, truth
 from kube.process_node import ProcessNode
+
+STATUS_SCHEMA = "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties"
 
 #: Every role of the road, with what makes it run.
 ROAD = {
@@ -180,6 +183,111 @@ def test_a_worker_that_was_killed_is_tried_again(
     os.kill(capture.process.pid, signal.SIGKILL)
 
     migration.until(lambda status: tries(status, "capture") == 2, "a second try")
+    migration.until_true(ConditionType.CAUGHT_UP)
+
+
+def test_a_pod_whose_job_was_deleted_is_waited_for(
+    scripted_node: ProcessNode, operator: Operator, migration: Migration
+) -> None:
+    migration.create(SPEC)
+    migration.until_true(ConditionType.CAUGHT_UP)
+    (first,) = scripted_node.running("capture", migration.namespace)
+
+    migration.cluster.do("delete", "job", first.job, "-n", migration.namespace, "--cascade=orphan")
+
+    migration.until(lambda status: f"its pod {first.name}" in status.message, "the pod is named")
+    assert scripted_node.running("capture", migration.namespace) == [first]
+    migration.cluster.do("delete", "pod", first.name, "-n", migration.namespace, "--wait=false")
+    eventually(
+        lambda: scripted_node.running("capture", migration.namespace) not in ([], [first]),
+        "the next one runs",
+    )
+    migration.until_true(ConditionType.CAUGHT_UP)
+
+
+@contextmanager
+def another_resource(cluster: ControlPlane, *patch: dict[str, Any]) -> Iterator[None]:
+    """While the API server knows the resource as another version of Bowline defines it."""
+    name = "databasemigrations.bowline.dev"
+    cluster.do("patch", "crd", name, "--type=json", "-p", json.dumps(patch))
+    try:
+        yield
+    finally:
+        cluster.do("replace", "-f", str(CRDS))
+
+
+def test_a_status_that_can_not_be_read_is_neither_taken_for_none_nor_written_over(
+    scripted_node: ProcessNode, operator: Operator, migration: Migration
+) -> None:
+    migration.create(SPEC)
+    migration.until_true(ConditionType.CAUGHT_UP)
+    operator.kill()
+    tomorrow = {"op": "add", "path": f"{STATUS_SCHEMA}/phase/enum/-", "value": "Tomorrow"}
+    cluster, namespace = migration.cluster, migration.namespace
+    with another_resource(cluster, tomorrow):
+        newer = json.dumps({"status": {"phase": "Tomorrow"}})
+        eventually(
+            lambda: not cluster.kubectl(
+                "patch", "dbm", "shop", "-n", namespace, "--subresource=status", "--type=merge", "-p", newer
+            ).returncode,
+            "the API server knows the new phase",
+        )  # fmt: skip
+        before = migration.raw()["status"]
+
+        operator.start()
+        eventually(lambda: "StatusUnreadable" in reasons(migration), "it is told")
+        migration.patch({"phase": "Cutover"})
+        eventually(lambda: operator.log.count("status unreadable") > 1, "it has looked again")
+
+        assert migration.raw()["status"] == before
+        assert not scripted_node.running("cutover", namespace)
+
+
+def test_a_status_that_the_server_refuses_is_written_without_its_lists(
+    scripted_node: ProcessNode, operator: Operator, migration: Migration
+) -> None:
+    none = {"op": "add", "path": f"{STATUS_SCHEMA}/snapshot/properties/tables/maxItems", "value": 0}
+    with another_resource(migration.cluster, none):
+        migration.create(SPEC)
+
+        migration.until_true(ConditionType.CAUGHT_UP)
+
+        eventually(lambda: "StatusRefused" in reasons(migration), "it is told")
+
+
+def test_without_its_resource_it_says_what_to_install(tmp_path: Path) -> None:
+    cluster = ControlPlane(tmp_path / "plane")
+    try:
+        cluster.start()
+        operator = Operator(cluster, "default", tmp_path / "operator").start()
+        assert operator.process is not None
+        code = operator.process.wait(30)
+    finally:
+        cluster.stop()
+
+    assert code == 1
+    assert "install the CustomResourceDefinition first" in operator.log
+    assert "Traceback" not in operator.log
+
+
+def reasons(migration: Migration) -> set[str]:
+    events = migration.cluster.get("events", "-n", migration.namespace)["items"]
+    return {
+        each["reason"] for each in events if each["involvedObject"]["kind"] == "DatabaseMigration"
+    }
+
+
+def test_a_journal_that_can_not_grow_is_told_and_goes_on(
+    scripted_node: ProcessNode, operator: Operator, migration: Migration
+) -> None:
+    migration.create(SPEC)
+    migration.until_true(ConditionType.CAUGHT_UP)
+
+    migration.patch({"journal": {"volume": {"size": "20Gi"}}})
+
+    # No class that allows it has made this claim.
+    eventually(lambda: "JournalNotEnlarged" in reasons(migration), "it is told")
+    migration.until(lambda status: tries(status, "capture") == 2, "capture knows the new limit")
     migration.until_true(ConditionType.CAUGHT_UP)
 
 

@@ -15,9 +15,17 @@ from bowline_operator.jobs import STREAM_ROLES, JobSpec
 from bowline_operator.kube import looking, objects
 from bowline_operator.kube.objects import JOB_UID_LABEL
 from bowline_operator.kube.options import Options
-from bowline_operator.kube.pacing import EAGER_PASSES, SLOW, Bell
+from bowline_operator.kube.pacing import EAGER_PASSES, SLOW, Bell, Bells
 from bowline_operator.kube.throttle import EVERY, may_wait
-from bowline_operator.status import Condition, ConditionType, JobState, Phase, Status, Truth
+from bowline_operator.status import (
+    Condition,
+    ConditionType,
+    JobState,
+    JobStatus,
+    Phase,
+    Status,
+    Truth,
+)
 from bowline_worker.contract import Failure, Report, Role
 from plan_world import SIDES
 
@@ -79,6 +87,23 @@ def test_a_volume_of_one_node_keeps_its_users_together(role: Role, mode: str) ->
         (term,) = affinity["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
         wanted = term["labelSelector"]["matchLabels"]
         assert wanted.items() <= template["metadata"]["labels"].items()
+
+
+@pytest.mark.parametrize(
+    ("there", "asked", "grows"),
+    [("10Gi", "20Gi", True), ("10Gi", "10240Mi", False), ("1Ti", "10Gi", False), ("1.5Gi", "1Gi", False),
+     ("1G", "1Gi", True)],
+)  # fmt: skip
+def test_a_journal_that_is_smaller_than_asked_for_grows(
+    there: str, asked: str, grows: bool
+) -> None:
+    wanted = objects.claim(resource(journal={"volume": {"size": asked}}), UID)
+
+    assert objects.is_smaller(claim_of(there), wanted) is grows
+
+
+def claim_of(size: str) -> dict[str, Any]:
+    return {"spec": {"resources": {"requests": {"storage": size}}}}
 
 
 def test_the_first_copy_is_shared_by_as_many_pods_as_asked_for() -> None:
@@ -290,6 +315,25 @@ def test_of_a_job_that_succeeded_the_pod_that_did_is_heard() -> None:
     assert see(a_job("Complete"), evicted, done).report is not None
 
 
+def test_a_pod_whose_job_was_deleted_holds_its_family_until_it_has_ended() -> None:
+    """The next try began beside it: two captures of one slot, for as long as the first took to end."""
+    entry = JobStatus(
+        name="shop-apply-1", family="apply", role=Role.APPLY, try_=1, started_at=NOW, generation=1
+    )
+    left = a_pod("Running")
+    left["metadata"]["labels"] |= {objects.FAMILY: "apply"}
+    ended, another = a_pod("Failed", code=75), a_pod("Running", uid="job-2")
+    for pod in (ended, another):
+        pod["metadata"]["labels"] |= {objects.FAMILY: "apply"}
+
+    seen = looking.orphaned(entry, [a_pod("Running"), ended, another, left], {"job-2"})
+
+    assert seen is not None
+    assert (seen.name, seen.state) == ("shop-apply-1", JobState.RUNNING)
+    assert "shop-apply-1 was deleted, and its pod shop-apply-1-x has not ended" in seen.note
+    assert looking.orphaned(entry, [ended, another], {"job-2"}) is None
+
+
 def test_a_pod_that_starts_for_long_may_lack_its_secrets() -> None:
     pod = a_pod("Pending", containerStatuses=[])
     pod["metadata"]["creationTimestamp"] = "2030-01-01T11:59:00Z"
@@ -374,3 +418,14 @@ def test_what_we_have_seen_before_does_not_ring() -> None:
         return time.monotonic() - began
 
     assert asyncio.run(pause()) > 0.5
+
+
+def test_nobody_is_kept_for_the_jobs_of_a_migration_that_is_gone() -> None:
+    bells = Bells()
+
+    bells.ring(("ns", "gone"))
+
+    assert len(bells) == 0
+    there = bells.of(("ns", "there"))
+    bells.ring(("ns", "there"))
+    assert there.has_rung

@@ -103,7 +103,7 @@ def registry(options: Options) -> kopf.OperatorRegistry:
     @kopf.on.event("batch", "v1", "jobs", registry=found, id="job",
                    labels={objects.MANAGED_BY: objects.MANAGER})  # fmt: skip
     async def job_changed(namespace: Any, labels: Any, **_: Any) -> None:
-        operator.bells.of((namespace, labels.get(objects.MIGRATION, ""))).ring()
+        operator.bells.ring((namespace, labels.get(objects.MIGRATION, "")))
 
     @kopf.daemon(*_OURS, registry=found, id="watch-over", cancellation_timeout=10, backoff=5)
     async def watch_over(namespace: Any, name: str, stopped: kopf.DaemonStopped, **_: Any) -> None:
@@ -168,7 +168,9 @@ class _Operator:
                 done = Pass(AFTER_ERROR)
             finally:
                 self.under_way.pop(place, None)
-        if not (done.finished or done.gone):
+        if done.gone:
+            self.bells.drop((namespace, name))
+        elif not done.finished:
             await bell.rest(done.pause, quiet=done.quiet)
         return done
 

@@ -7,7 +7,7 @@ work at once (as far as a cluster can promise that; the generation in the databa
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -23,7 +23,7 @@ from bowline_operator.kube.objects import (
     TRY,
 )
 from bowline_operator.observed import Job
-from bowline_operator.status import JobState
+from bowline_operator.status import JobState, JobStatus
 from bowline_worker.contract import Exit, Report, Role
 
 Object = Mapping[str, Any]
@@ -100,6 +100,32 @@ def seen(job: Object, known_pods: Sequence[Object] | None, now: datetime) -> Job
         report=None if state is JobState.RUNNING else _report(ended),
         started_at=time_of(job["status"].get("startTime") if "status" in job else None),
         finished_at=None if state is JobState.RUNNING else _ended_at(job, ended),
+    )
+
+
+def orphaned(entry: JobStatus, pods: Sequence[Object], there: Collection[str]) -> Job | None:
+    """A try whose Job somebody has deleted, as long as a pod of it may run: no other may begin before that has ended.
+
+    `there` has the uids of the Jobs that there are.
+    """
+    left = [
+        pod
+        for pod in pods
+        if pod["metadata"]["labels"].get(FAMILY) == entry.family
+        and pod["metadata"]["labels"].get(JOB_UID_LABEL) not in there
+        and _may_run(pod)
+    ]
+    if not left:
+        return None
+    name = name_of(left[0])
+    return Job(
+        name=entry.name,
+        family=entry.family,
+        role=entry.role,
+        try_=entry.try_,
+        uid="",
+        state=JobState.RUNNING,
+        note=f"Job {entry.name} was deleted, and its pod {name} has not ended yet: if it does not, delete it too",
     )
 
 

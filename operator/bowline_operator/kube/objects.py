@@ -10,6 +10,8 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+from kubernetes.utils.quantity import parse_quantity
+
 from bowline_operator.api import GROUP, KIND, VERSION, AccessMode, DatabaseMigration, Spec
 from bowline_operator.jobs import JobSpec, Places, config_for
 from bowline_operator.kube.options import Options
@@ -110,6 +112,14 @@ def claim(resource: DatabaseMigration, owner_uid: str) -> Object:
         },
         "spec": wanted,
     }
+
+
+def is_smaller(claim: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Tell whether a claim asks for less room than another."""
+    asked, needed = (
+        parse_quantity(each["spec"]["resources"]["requests"]["storage"]) for each in (claim, wanted)
+    )
+    return bool(asked < needed)
 
 
 def job(

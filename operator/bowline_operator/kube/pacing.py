@@ -28,6 +28,11 @@ class Bell:
     _quiet: int = 0
     _seen: object = None
 
+    @property
+    def has_rung(self) -> bool:
+        """Whether something has happened since the world was read."""
+        return self._rung.is_set()
+
     def ring(self) -> None:
         self._rung.set()
 
@@ -66,8 +71,16 @@ class Bells:
     def __init__(self) -> None:
         self._bells: dict[Place, Bell] = {}
 
+    def __len__(self) -> int:
+        return len(self._bells)
+
     def of(self, place: Place) -> Bell:
         return self._bells.setdefault(place, Bell())
+
+    def ring(self, place: Place) -> None:
+        """Ring for a migration that is looked after; for any other there is nobody to wake."""
+        if place in self._bells:
+            self._bells[place].ring()
 
     def drop(self, place: Place) -> None:
         self._bells.pop(place, None)

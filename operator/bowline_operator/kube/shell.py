@@ -78,6 +78,7 @@ class Shell:
             self.forget(namespace, name)
             return Pass(RESYNC, gone=True)
         if _is_forced(raw):
+            await self._abandon(namespace, name)
             self.tell(raw, Event(True, "ForceDeleted", "deleted as it is: nothing was cleaned up"))
             return Pass(RESYNC, finished=True)
         try:
@@ -154,8 +155,14 @@ class Shell:
         ]
         uids = [looking.uid_of(job) for job in running]
         await memory.pulls.pull(self.session, uids)
+        names = {looking.name_of(job) for job in jobs}
+        missing = [
+            entry
+            for entry in resource.status.jobs
+            if entry.state is JobState.RUNNING and entry.name not in names
+        ]
         pods: Sequence[Object] | None = None
-        if len(running) < len(open_) or not memory.pulls.are_all_heard(uids):
+        if missing or len(running) < len(open_) or not memory.pulls.are_all_heard(uids):
             selector = objects.selector(resource.metadata.name)
             pods = await self.cluster.items(_pods(resource.metadata.namespace), selector)
             memory.pulls.locate(
@@ -177,7 +184,8 @@ class Shell:
             found.append(seen)
         there = {looking.uid_of(job) for job in jobs}
         memory.ended = {uid: job for uid, job in memory.ended.items() if uid in there}
-        return found
+        orphans = (looking.orphaned(entry, pods or (), there) for entry in missing)
+        return [*found, *filter(None, orphans)]
 
     # --- write -----------------------------------------------------------------------------------
 
@@ -243,7 +251,7 @@ class Shell:
         uid = str((resource.metadata.model_extra or {})["uid"])
         try:
             if spec.role in objects.JOURNAL_ROLES:
-                await self._create(_claims(namespace), objects.claim(resource, uid))
+                await self._provide_journal(resource, uid)
             config = objects.config_map(spec, resource, uid)
             await self._create(_config_maps(namespace), config)
             job = objects.job(spec, resource, uid, self.options, config["metadata"]["name"])
@@ -258,6 +266,28 @@ class Shell:
             log.info("job started", extra={"job": spec.name, "namespace": namespace})
             return ""
         return await self._taken(f"{_jobs(namespace)}/{spec.name}", resource.metadata.name)
+
+    async def _provide_journal(self, resource: DatabaseMigration, uid: str) -> None:
+        """Create the journal's volume; one that is smaller than is now asked for grows, where its class allows that.
+
+        A claim's name, its class and who may mount it never change: what is on it must stay.
+        """
+        wanted = objects.claim(resource, uid)
+        claims = _claims(resource.metadata.namespace)
+        if await self._create(claims, wanted):
+            return
+        place = f"{claims}/{wanted['metadata']['name']}"
+        there = await self.cluster.get(place)
+        if not objects.is_smaller(there, wanted):
+            return
+        try:
+            await self.cluster.merge(place, {"spec": {"resources": wanted["spec"]["resources"]}})
+        except ApiError as error:
+            if error.status not in _REFUSALS:
+                raise
+            # Capture watches the room that there is: what was asked for in vain is no danger.
+            raw = resource.model_dump(mode="json", by_alias=True)
+            self.tell(raw, Event(True, "JournalNotEnlarged", str(error)))
 
     async def _taken(self, place: str, migration: str) -> str:
         """Say that a name is somebody else's; a Job of ours is simply there already."""
@@ -306,6 +336,13 @@ class Shell:
             name = objects.claim_name(resource.metadata.name)
             await self.cluster.delete(f"{_claims(namespace)}/{name}")
             memory.released = True
+
+    async def _abandon(self, namespace: str, name: str) -> None:
+        """Have Jobs that nobody will look at again removed once they have ended; until then they do their work."""
+        for job in await self.cluster.items(_jobs(namespace), objects.selector(name)):
+            if job["spec"].get("ttlSecondsAfterFinished") is None:
+                place = f"{_jobs(namespace)}/{looking.name_of(job)}"
+                await self._change(place, {"ttlSecondsAfterFinished": objects.KEEP_SECONDS})
 
     async def _let_go(self, namespace: str, job: Object) -> None:
         place = f"{_jobs(namespace)}/{looking.name_of(job)}"
