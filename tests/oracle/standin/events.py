@@ -1,4 +1,4 @@
-"""What the engine of the stand-in tells its redo log: each change of a row as it happens, and the end of each transaction.
+"""What the stand-in's engine tells its redo log: each change of a row as it happens, and how each transaction ends.
 
 The log decides what of it shows when, and in which shape: V$LOGMNR_CONTENTS is rendered from these alone, and never
 from what a reader would like to see.
@@ -61,7 +61,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """One row was changed. `before` and `after` have a value for each column of the shape, LOBs' whole values included."""
+    """One row was changed. `before` and `after` have a value for each column of the shape, whole LOBs included."""
 
     xid: Xid
     scn: int
@@ -71,10 +71,10 @@ class Written:
     rowid: str
     before: Sequence[Value] | None = None
     after: Sequence[Value] | None = None
-    undo: bool = False  #: it takes back the newest change of that row that was not taken back: savepoint, failed statement
-    statement: int = (
-        0  #: rows of one execution (an array, too) have one number within the transaction
+    undo: bool = (
+        False  #: it takes back the newest standing change of that row: savepoint, failed statement
     )
+    statement: int = 0  #: the rows of one execution, of an array too, have one number
 
 
 class Log(Protocol):
