@@ -188,3 +188,22 @@ def test_a_config_says_what_the_spec_says() -> None:
     assert config.journal_max_bytes == 8 << 30
     assert config.source.engine is Engine.POSTGRESQL
     assert config.source.port == 5432
+
+
+@pytest.mark.parametrize(
+    ("affinity", "mode", "fits"),
+    [
+        ({"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{}]}}, "ReadWriteOnce", False),
+        ({"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{}]}}, "ReadWriteMany", True),
+        ({"podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{}]}}, "ReadWriteOnce", True),
+        ({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {}}}, "ReadWriteOnce", True),
+        ({"podAffinity": None}, "ReadWriteOnce", True),
+    ],
+)  # fmt: skip
+def test_workers_that_no_node_might_ever_fit_are_refused_before_they_wait_for_one(
+    affinity: dict[str, Any], mode: str, fits: bool
+) -> None:
+    found = errors(worker={"affinity": affinity}, journal={"volume": {"accessMode": mode}})
+
+    assert (found == []) is fits, found
+    assert fits or "can't be required with journal.volume.accessMode ReadWriteOnce" in found[0]
