@@ -15,7 +15,7 @@ from psycopg import sql
 from bowline_worker.contract import Config, Connection, Engine, Role, Side, TlsMode
 
 if TYPE_CHECKING:
-    from bowline_worker.endpoints.postgres.connection import Site
+    from bowline_worker.endpoints.site import Site
 
 #: Roles that every test server has: Bowline's own user (a superuser, the fence lets it pass) and an application's.
 MIGRATOR = "bowline"
@@ -112,7 +112,7 @@ class Pair:
         return Config(**{**values, **change})
 
     def site(self, side: Side, role: Role = Role.SCHEMA, **change: Any) -> Site:
-        from bowline_worker.endpoints.postgres.connection import Site
+        from bowline_worker.endpoints.site import Site
 
         return Site(self.config(role, **change), side)
 

@@ -10,9 +10,9 @@ from psycopg import sql
 from bowline_worker.bookkeeping import StreamId
 from bowline_worker.contract import Side
 from bowline_worker.endpoints.postgres import books, names
-from bowline_worker.endpoints.postgres.connection import Site
 from bowline_worker.endpoints.postgres.pgoutput import PgoutputDecoder
 from bowline_worker.endpoints.postgres.replication import PostgresCapture
+from bowline_worker.endpoints.site import Site
 from bowline_worker.model import Position, Signal, SignalKind, Transaction
 from servers import Database, Pair
 

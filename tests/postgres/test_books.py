@@ -13,7 +13,8 @@ import pytest
 from bowline_worker.bookkeeping import Backend, LaneRow, MadeObject, SwitchRow
 from bowline_worker.contract import Side, TryAgain, Unsafe, Unsupported, Verdict
 from bowline_worker.endpoints.postgres import books, made, sessions
-from bowline_worker.endpoints.postgres.connection import Site, connect
+from bowline_worker.endpoints.postgres.connection import connect
+from bowline_worker.endpoints.site import Site
 from bowline_worker.model import SignalKind
 from servers import Pair
 

@@ -8,7 +8,7 @@ import pytest
 
 from bowline_worker.contract import BadConfig, Side
 from bowline_worker.endpoints.postgres import catalog
-from bowline_worker.endpoints.postgres.connection import Site
+from bowline_worker.endpoints.site import Site
 from bowline_worker.model import Table, TableName
 from servers import Database, Pair
 

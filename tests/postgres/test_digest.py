@@ -11,7 +11,7 @@ from bowline_worker import comparing
 from bowline_worker.contract import Config, NotPermitted, Side, VerifyReport
 from bowline_worker.endpoints.base import BucketDigest
 from bowline_worker.endpoints.postgres import catalog, digest
-from bowline_worker.endpoints.postgres.connection import Site
+from bowline_worker.endpoints.site import Site
 from bowline_worker.model import Table
 from servers import Pair
 

@@ -15,7 +15,7 @@ from psycopg import errors
 from bowline_worker.bookkeeping import SwitchRow
 from bowline_worker.contract import Side, TryAgain, Unsupported
 from bowline_worker.endpoints.postgres import books, fence, locks
-from bowline_worker.endpoints.postgres.connection import Site
+from bowline_worker.endpoints.site import Site
 from servers import APPLICATION, MIGRATOR, Database, MakePair, Pair, prepare_roles
 
 Connection = psycopg.Connection[tuple[Any, ...]]

@@ -13,8 +13,8 @@ from bowline_worker.bookkeeping import MadeObject, StreamId
 from bowline_worker.contract import NotPermitted, Side, TryAgain, Unsafe, Unsupported
 from bowline_worker.endpoints.base import Piece
 from bowline_worker.endpoints.postgres import books, lineage, replication, slots
-from bowline_worker.endpoints.postgres.connection import Site
 from bowline_worker.endpoints.postgres.frames import position_from
+from bowline_worker.endpoints.site import Site
 from bowline_worker.model import UNCHANGED, Position, SignalKind
 from postgres.origin import STREAM, Reading, prepare, read_until_error, rows_of
 from servers import Database, MakePair, Pair, prepare_roles

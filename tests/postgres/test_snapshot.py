@@ -14,7 +14,7 @@ import pytest
 from bowline_worker.bookkeeping import MadeObject
 from bowline_worker.contract import Role, TryAgain, Unsafe, Unsupported
 from bowline_worker.endpoints.postgres import books, catalog
-from bowline_worker.endpoints.postgres.connection import Site, connect
+from bowline_worker.endpoints.postgres.connection import connect
 from bowline_worker.endpoints.postgres.frames import position_at
 from bowline_worker.endpoints.postgres.ledger import PostgresLedger, positions, progress
 from bowline_worker.endpoints.postgres.replication import capture, slots
@@ -26,6 +26,7 @@ from bowline_worker.endpoints.postgres.snapshot import (
     page_ranges,
     reader,
 )
+from bowline_worker.endpoints.site import Site
 from bowline_worker.model import Op, Table, TableName, Value
 from bowline_worker.reporter import Reporter
 from bowline_worker.roles import Context

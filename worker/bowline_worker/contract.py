@@ -141,10 +141,14 @@ class Connection(Message):
     engine: Engine
     host: str
     port: int
-    database: str
+    database: str  #: for Oracle whichever of the three below was given, to be shown
+    service_name: str = ""  #: Oracle
+    sid: str = ""  #: Oracle
+    tns_alias: str = ""  #: Oracle: of the tnsnames.ora beside the credentials
     schema_name: str = "public"  #: only for engines where one schema is migrated
     tls_mode: TlsMode = TlsMode.PREFER
-    #: directory with files `username`, `password` and, with TLS, `ca.crt`, `tls.crt`, `tls.key`
+    #: directory with files `username`, `password` and, with TLS, `ca.crt`, `tls.crt`, `tls.key`; for Oracle also
+    #: `tnsnames.ora`, and `ewallet.pem` with `wallet_password`
     credentials: str
 
 

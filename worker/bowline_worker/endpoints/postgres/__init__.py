@@ -35,7 +35,7 @@ from bowline_worker.endpoints.postgres import (
     schema,
     snapshot,
 )
-from bowline_worker.endpoints.postgres.connection import Site
+from bowline_worker.endpoints.site import Site
 from bowline_worker.model import Column, Position, Table, TableName
 
 

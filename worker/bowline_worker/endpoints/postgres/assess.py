@@ -11,8 +11,9 @@ from bowline_worker.contract import BowlineError, Finding, FoundSide, Severity
 from bowline_worker.endpoints.base import Endpoint
 from bowline_worker.endpoints.postgres import assess_server, assess_tables, slots
 from bowline_worker.endpoints.postgres.catalog import Db, records
-from bowline_worker.endpoints.postgres.connection import Site, connect, one_line, translated
+from bowline_worker.endpoints.postgres.connection import connect, one_line, translated
 from bowline_worker.endpoints.postgres.looking import Look
+from bowline_worker.endpoints.site import Site
 
 FOUND = """
 select s.attempt, s.verdict, s.opened, s.fenced,

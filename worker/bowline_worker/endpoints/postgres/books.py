@@ -13,13 +13,9 @@ from bowline_worker.endpoints.base import SequenceState
 from bowline_worker.endpoints.postgres import fence, sequences
 from bowline_worker.endpoints.postgres import made as notes
 from bowline_worker.endpoints.postgres.catalog import Db, Records, records
-from bowline_worker.endpoints.postgres.connection import (
-    Site,
-    application_name,
-    connect,
-    translated,
-)
+from bowline_worker.endpoints.postgres.connection import application_name, connect, translated
 from bowline_worker.endpoints.postgres.sessions import end_backends, end_sessions, own_backend
+from bowline_worker.endpoints.site import Site
 from bowline_worker.model import SignalKind, TableName
 
 SCHEMA = "bowline"

@@ -16,7 +16,8 @@ from psycopg import IsolationLevel
 from psycopg.rows import dict_row
 
 from bowline_worker.contract import BadConfig, Config
-from bowline_worker.endpoints.postgres.connection import Site, connect, quote, translated
+from bowline_worker.endpoints.postgres.connection import connect, quote, translated
+from bowline_worker.endpoints.site import Site
 from bowline_worker.model import Column, Table, TableName
 
 Db: TypeAlias = psycopg.Connection[tuple[object, ...]]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -17,16 +16,13 @@ from psycopg.conninfo import make_conninfo
 
 from bowline_worker.contract import (
     BadConfig,
-    Config,
-    Connection,
-    Credentials,
     NotPermitted,
     Role,
-    Side,
     TlsMode,
     TryAgain,
     Unsupported,
 )
+from bowline_worker.endpoints.site import Site, read_credentials
 
 #: Text forms that the neutral model promises; timeouts of roles and databases must not end our sessions.
 SETTINGS = {
@@ -48,41 +44,6 @@ SETTINGS = {
     "row_security": "off",
 }
 CONNECT_TIMEOUT_SECONDS = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """One side of one migration, as the modules of this package pass it around."""
-
-    config: Config
-    side: Side
-
-    @property
-    def connection(self) -> Connection:
-        return self.config.source if self.side is Side.SOURCE else self.config.target
-
-    @property
-    def migration(self) -> str:
-        return self.config.migration
-
-    @property
-    def place(self) -> str:
-        """Where this side is, as people read it; no user, no password."""
-        return f"{self.connection.host}:{self.connection.port}/{self.connection.database}"
-
-
-def read_credentials(connection: Connection) -> Credentials:
-    """Read the files afresh: they may have been rotated."""
-    directory = Path(connection.credentials)
-    values = {}
-    for name in ("username", "password"):
-        try:
-            values[name] = (directory / name).read_text(encoding="utf-8")
-        except OSError as error:
-            raise BadConfig(
-                f"could not read credentials {directory / name}: {error.strerror}"
-            ) from None
-    return Credentials.model_validate(values)
 
 
 def application_name(site: Site, role: Role) -> str:

@@ -11,7 +11,8 @@ from psycopg import errors
 
 from bowline_worker.contract import TryAgain, Unsupported
 from bowline_worker.endpoints.base import Statement
-from bowline_worker.endpoints.postgres.connection import Site, one_line, translated
+from bowline_worker.endpoints.postgres.connection import one_line, translated
+from bowline_worker.endpoints.site import Site
 
 #: Index builds may meet in a deadlock with each other or with a reader; the loser tries again.
 DEADLOCK_TRIES = 5

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bowline_worker.endpoints.base import BucketDigest
-from bowline_worker.endpoints.postgres.connection import Site, connect, quote, translated
+from bowline_worker.endpoints.postgres.connection import connect, quote, translated
+from bowline_worker.endpoints.site import Site
 from bowline_worker.model import Table
 
 #: Another seed than the buckets': rows of one bucket would have alike digests otherwise.

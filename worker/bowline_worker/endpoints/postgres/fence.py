@@ -15,9 +15,10 @@ from bowline_worker.bookkeeping import MadeObject
 from bowline_worker.contract import Side, Unsupported
 from bowline_worker.endpoints.postgres import made
 from bowline_worker.endpoints.postgres.catalog import Db, Relation, records, select
-from bowline_worker.endpoints.postgres.connection import Site, quote
+from bowline_worker.endpoints.postgres.connection import quote
 from bowline_worker.endpoints.postgres.locks import keep_writers_out
 from bowline_worker.endpoints.postgres.names import FENCE_TRIGGER
+from bowline_worker.endpoints.site import Site
 
 TRUNCATE_TRIGGER = f"{FENCE_TRIGGER}_truncate"
 #: tgtype of BEFORE ... FOR EACH STATEMENT triggers.

@@ -8,7 +8,8 @@ from bowline_worker.bookkeeping import MadeObject
 from bowline_worker.contract import Config
 from bowline_worker.endpoints.postgres import made
 from bowline_worker.endpoints.postgres.catalog import Db, read_tables, records, select
-from bowline_worker.endpoints.postgres.connection import Site, quote
+from bowline_worker.endpoints.postgres.connection import quote
+from bowline_worker.endpoints.site import Site
 
 KIND = "replica-identity"
 

@@ -11,7 +11,7 @@ from psycopg import errors, pq
 from bowline_worker.bookkeeping import LaneRow, StreamId
 from bowline_worker.contract import FencedOut, Side, TryAgain, Unsupported
 from bowline_worker.endpoints.base import RowConflict, RowMissing, TableBatch
-from bowline_worker.endpoints.postgres.connection import Site, connect, one_line, translated
+from bowline_worker.endpoints.postgres.connection import connect, one_line, translated
 from bowline_worker.endpoints.postgres.sessions import own_backend
 from bowline_worker.endpoints.postgres.statements import (
     REFERENCED,
@@ -21,6 +21,7 @@ from bowline_worker.endpoints.postgres.statements import (
     arrays,
     copy_lines,
 )
+from bowline_worker.endpoints.site import Site
 from bowline_worker.fold import Shape
 from bowline_worker.model import UNCHANGED, Change, Op, Row, Table, TableName, Value
 

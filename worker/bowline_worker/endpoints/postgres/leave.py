@@ -17,13 +17,9 @@ from bowline_worker.endpoints.postgres import (
     slots,
 )
 from bowline_worker.endpoints.postgres.catalog import Db, records
-from bowline_worker.endpoints.postgres.connection import (
-    Site,
-    connect,
-    read_credentials,
-    translated,
-)
+from bowline_worker.endpoints.postgres.connection import connect, translated
 from bowline_worker.endpoints.postgres.validate import validate
+from bowline_worker.endpoints.site import Site, read_credentials
 
 #: Above the number of any slot.
 ALL_SLOTS = 1 << 31

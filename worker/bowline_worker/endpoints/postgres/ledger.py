@@ -22,9 +22,10 @@ from bowline_worker.contract import (
 )
 from bowline_worker.endpoints.base import Chunk, Reader
 from bowline_worker.endpoints.postgres.catalog import records
-from bowline_worker.endpoints.postgres.connection import Site, connect, one_line, quote, translated
+from bowline_worker.endpoints.postgres.connection import connect, one_line, quote, translated
 from bowline_worker.endpoints.postgres.copying import copy_in
 from bowline_worker.endpoints.postgres.frames import position_from
+from bowline_worker.endpoints.site import Site
 from bowline_worker.model import Position, Table, TableName
 
 #: `finish` commits synchronously, which flushes all WAL before it: until then, a chunk that a crash of the server takes

@@ -15,9 +15,10 @@ from psycopg import pq
 from bowline_worker.endpoints.base import Lineage, went_back
 from bowline_worker.endpoints.postgres import books
 from bowline_worker.endpoints.postgres.catalog import Db, records
-from bowline_worker.endpoints.postgres.connection import Site, translated
+from bowline_worker.endpoints.postgres.connection import translated
 from bowline_worker.endpoints.postgres.frames import position_from
 from bowline_worker.endpoints.postgres.libpq import query
+from bowline_worker.endpoints.site import Site
 from bowline_worker.model import Position
 
 BEAT = """

@@ -11,7 +11,8 @@ from psycopg import errors
 
 from bowline_worker.contract import BowlineError, TryAgain, Unsupported
 from bowline_worker.endpoints.postgres.catalog import Db, records
-from bowline_worker.endpoints.postgres.connection import Site, connect, translated
+from bowline_worker.endpoints.postgres.connection import connect, translated
+from bowline_worker.endpoints.site import Site
 
 #: While we queue for a lock, all writers of the table queue behind us: not for longer than this.
 SLICE_SECONDS = 0.5

@@ -9,7 +9,7 @@ from typing import Any
 from bowline_worker.contract import Finding, Severity, Side
 from bowline_worker.endpoints.postgres import made
 from bowline_worker.endpoints.postgres.catalog import Db, Records, Selection, records, select
-from bowline_worker.endpoints.postgres.connection import Site
+from bowline_worker.endpoints.site import Site
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bowline_worker.bookkeeping import MadeObject
 from bowline_worker.endpoints.postgres.catalog import Db, records
-from bowline_worker.endpoints.postgres.connection import Site
+from bowline_worker.endpoints.site import Site
 
 READ_MADE = """
 select kind, name, before from bowline.made

@@ -8,8 +8,9 @@ from functools import partial
 
 from bowline_worker.contract import Unsupported
 from bowline_worker.endpoints.postgres import books, fence, identity, locks, publication
-from bowline_worker.endpoints.postgres.connection import Site, connect, translated
+from bowline_worker.endpoints.postgres.connection import connect, translated
 from bowline_worker.endpoints.postgres.leave import cleanup
+from bowline_worker.endpoints.site import Site
 
 __all__ = ["cleanup", "prepare_origin", "prepare_receiver"]
 

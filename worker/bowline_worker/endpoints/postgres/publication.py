@@ -6,8 +6,9 @@ from bowline_worker.bookkeeping import MadeObject
 from bowline_worker.contract import Unsupported
 from bowline_worker.endpoints.postgres import made, names
 from bowline_worker.endpoints.postgres.catalog import Db, records, select
-from bowline_worker.endpoints.postgres.connection import Site, connect, quote, translated
+from bowline_worker.endpoints.postgres.connection import connect, quote, translated
 from bowline_worker.endpoints.postgres.slots import slot_name
+from bowline_worker.endpoints.site import Site
 
 KIND = "publication"
 OWN = (("bowline", "signal"), ("bowline", "heartbeat"))

@@ -20,7 +20,6 @@ from bowline_worker.contract import BowlineError, TryAgain, Unsafe
 from bowline_worker.endpoints.base import Lineage, Piece
 from bowline_worker.endpoints.postgres import lineage, names
 from bowline_worker.endpoints.postgres.connection import (
-    Site,
     connect,
     connect_replication,
     connection_error,
@@ -41,6 +40,7 @@ from bowline_worker.endpoints.postgres.slots import (
     slots,
     start_of,
 )
+from bowline_worker.endpoints.site import Site
 from bowline_worker.model import Position
 
 __all__ = ["PostgresCapture", "arm", "capture", "disarm", "retention", "slots"]

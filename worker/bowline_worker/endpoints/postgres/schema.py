@@ -22,14 +22,13 @@ import psycopg
 from bowline_worker.endpoints.base import Section, Statement
 from bowline_worker.endpoints.postgres import binaries, books, catalog, dump, extent
 from bowline_worker.endpoints.postgres.connection import (
-    Site,
     connect,
     connection_error,
     quote,
-    read_credentials,
     translated,
 )
 from bowline_worker.endpoints.postgres.definitions import Runner, subject
+from bowline_worker.endpoints.site import Site, read_credentials
 
 log = logging.getLogger("bowline")
 

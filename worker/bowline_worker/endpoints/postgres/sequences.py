@@ -8,7 +8,8 @@ from typing import Any
 from bowline_worker.contract import Unsupported
 from bowline_worker.endpoints.base import SequenceState
 from bowline_worker.endpoints.postgres.catalog import OWN_SCHEMAS, Db, Records, records, select
-from bowline_worker.endpoints.postgres.connection import Site, quote
+from bowline_worker.endpoints.postgres.connection import quote
+from bowline_worker.endpoints.site import Site
 from bowline_worker.model import TableName
 
 ALL = """

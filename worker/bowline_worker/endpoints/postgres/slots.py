@@ -18,8 +18,9 @@ from bowline_worker.contract import NotPermitted, TryAgain, Unsafe, Unsupported
 from bowline_worker.endpoints.base import Retention
 from bowline_worker.endpoints.postgres import made, names
 from bowline_worker.endpoints.postgres.catalog import Db, records
-from bowline_worker.endpoints.postgres.connection import Site, connect, translated
+from bowline_worker.endpoints.postgres.connection import connect, translated
 from bowline_worker.endpoints.postgres.frames import position_from
+from bowline_worker.endpoints.site import Site
 from bowline_worker.model import Position
 
 PLUGIN = "pgoutput"

@@ -24,7 +24,6 @@ from bowline_worker.contract import TryAgain, Unsupported
 from bowline_worker.endpoints.postgres import catalog
 from bowline_worker.endpoints.postgres.catalog import Db, records
 from bowline_worker.endpoints.postgres.connection import (
-    Site,
     connect,
     connect_replication,
     quote,
@@ -43,6 +42,7 @@ from bowline_worker.endpoints.postgres.slots import (
     require,
     slot_name,
 )
+from bowline_worker.endpoints.site import Site
 from bowline_worker.model import Position, Table
 
 __all__ = ["PostgresLedger", "hold", "positions", "progress", "reader"]

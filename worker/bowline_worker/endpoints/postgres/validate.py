@@ -10,7 +10,8 @@ import logging
 from psycopg import errors
 
 from bowline_worker.endpoints.postgres.catalog import Db, records
-from bowline_worker.endpoints.postgres.connection import Site, connect, one_line, quote, translated
+from bowline_worker.endpoints.postgres.connection import connect, one_line, quote, translated
+from bowline_worker.endpoints.site import Site
 
 #: pg_dump calls a foreign key by its table and its own name.
 UNVALIDATED = """

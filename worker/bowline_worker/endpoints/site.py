@@ -1,0 +1,43 @@
+"""One side of one migration, as the modules of an engine's package pass it around, and who it is there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from bowline_worker.contract import BadConfig, Config, Connection, Credentials, Side
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One side of one migration, as an engine sees it."""
+
+    config: Config
+    side: Side
+
+    @property
+    def connection(self) -> Connection:
+        return self.config.source if self.side is Side.SOURCE else self.config.target
+
+    @property
+    def migration(self) -> str:
+        return self.config.migration
+
+    @property
+    def place(self) -> str:
+        """Where this side is, as people read it; no user, no password."""
+        return f"{self.connection.host}:{self.connection.port}/{self.connection.database}"
+
+
+def read_credentials(connection: Connection) -> Credentials:
+    """Read the files afresh: they may have been rotated."""
+    directory = Path(connection.credentials)
+    values = {}
+    for name in ("username", "password"):
+        try:
+            values[name] = (directory / name).read_text(encoding="utf-8")
+        except OSError as error:
+            raise BadConfig(
+                f"could not read credentials {directory / name}: {error.strerror}"
+            ) from None
+    return Credentials.model_validate(values)
