@@ -6,7 +6,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo demo-kubernetes test test-unit test-api test-node image lint crds conformance mutants soak bench-load clean
+.PHONY: help setup demo demo-kubernetes test test-unit test-api test-node image lint crds conformance mutants soak bench-load bench-redo clean
 
 help: ## Show what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ mutants: $(READY) ## Break the product in one place at a time: each break must b
 
 bench-load: $(READY) ## Lag under 2,000 changes a second for a minute, then ten cutovers in a row
 	@$(RUN) -m bench.load
+
+bench-redo: $(READY) ## Statements of LogMiner read a second, against a tokenizer of regular expressions
+	@$(RUN) -m bench.redo
 
 clean: ## Remove .venv and caches
 	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,7 +1,11 @@
-"""`bowline-worker ROLE --config FILE`: run one role to its end, and say by the exit code what the world should do."""
+"""`bowline-worker ROLE --config FILE`: run one role to its end, and say by the exit code what the world should do.
+
+And `bowline-worker redo`, a filter that a person may run.
+"""
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import signal
@@ -12,6 +16,7 @@ import click
 from pydantic import ValidationError
 
 from bowline_worker.contract import BadConfig, BowlineError, Config, Exit, Role, TryAgain
+from bowline_worker.redo_filter import redo
 from bowline_worker.reporter import Reporter, log_to_stderr
 from bowline_worker.roles import Context, role_function
 
@@ -23,24 +28,41 @@ Exit codes: 0 the goal is reached; 75 try again; 64 bad configuration; 65 schema
 """
 
 
-@click.command(epilog=EXIT_CODES)
-@click.argument("role", type=click.Choice([str(role) for role in Role]))
-@click.option(
-    "--config",
-    "config_file",
-    required=True,
-    type=click.Path(dir_okay=False),
-    help="JSON, see contract.Config",
-)
-def main(role: str, config_file: str) -> None:
+@click.group(epilog=EXIT_CODES)
+def main() -> None:
     """Run one role of a migration. Started by the operator or by `bowline run`, not by hand."""
+
+
+def run_role(role: Role, config_file: str) -> None:
+    """Run one role to its end, and exit with its code."""
     try:
-        config = read_config(config_file, Role(role))
+        config = read_config(config_file, role)
     except BowlineError as error:
         click.echo(f"bowline-worker: {error}", err=True)
         sys.exit(error.exit_code)
     log_to_stderr(config)
     sys.exit(run(config))
+
+
+def _command(role: Role) -> click.Command:
+    config = click.Option(
+        ["--config", "config_file"],
+        required=True,
+        type=click.Path(dir_okay=False),
+        help="JSON, see contract.Config",
+    )
+    return click.Command(
+        str(role),
+        callback=functools.partial(run_role, role),
+        params=[config],
+        help=f"Run the role {role}.",
+        epilog=EXIT_CODES,
+    )
+
+
+for each in Role:
+    main.add_command(_command(each))
+main.add_command(redo)
 
 
 def read_config(path: str, role: Role) -> Config:
