@@ -1,0 +1,82 @@
+"""Users and what they may do: a set of system privileges and roles, and grants on tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from oracle.standin.backend import OraError
+from oracle.standin.engine.storage import Table
+
+if TYPE_CHECKING:
+    from oracle.standin.engine.database import Database
+
+#: What SESSION_PRIVS shows of a DBA.
+DBA_PRIVILEGES = (
+    "ALTER ANY SEQUENCE",
+    "ALTER ANY TABLE",
+    "ALTER ANY TRIGGER",
+    "ALTER DATABASE",
+    "ALTER SESSION",
+    "ALTER SYSTEM",
+    "CREATE ANY INDEX",
+    "CREATE ANY SEQUENCE",
+    "CREATE ANY TABLE",
+    "CREATE ANY TRIGGER",
+    "CREATE SESSION",
+    "CREATE TABLE",
+    "DELETE ANY TABLE",
+    "DROP ANY TABLE",
+    "EXECUTE ANY PROCEDURE",
+    "FLASHBACK ANY TABLE",
+    "INSERT ANY TABLE",
+    "LOCK ANY TABLE",
+    "LOGMINING",
+    "SELECT ANY DICTIONARY",
+    "SELECT ANY TABLE",
+    "SELECT ANY TRANSACTION",
+    "SET CONTAINER",
+    "UPDATE ANY TABLE",
+)
+
+
+@dataclass(slots=True)
+class User:
+    """A user, and what was granted."""
+
+    name: str
+    privileges: set[str] = field(default_factory=set)
+    tables: set[tuple[str, str, str]] = field(default_factory=set)  #: privilege, owner, table
+
+    def has(self, privilege: str) -> bool:
+        return "DBA" in self.privileges or privilege in self.privileges
+
+    def on(self, privilege: str, owner: str, name: str) -> bool:
+        if self.name == owner or self.has(f"{privilege} ANY TABLE"):
+            return True
+        granted = self.tables
+        return (privilege, owner, name) in granted or ("ALL", owner, name) in granted
+
+    @property
+    def reads_dictionary(self) -> bool:
+        return (
+            self.has("SELECT ANY DICTIONARY")
+            or "SELECT_CATALOG_ROLE" in self.privileges
+            or self.name == "SYS"
+        )
+
+
+def require(database: Database, user: str, privilege: str, table: Table, at: int = 0) -> None:
+    """ORA-01031 for a missing right on a table that can be seen, ORA-00942 on one that can't."""
+    rights = database.users[user]
+    if rights.on(privilege, table.owner, table.name):
+        return
+    if sees(rights, table):
+        raise OraError(1031, "insufficient privileges", at)
+    raise OraError(942, "table or view does not exist", at)
+
+
+def sees(rights: User, table: Table) -> bool:
+    """Tell whether the ALL_ views show a table."""
+    verbs = ("SELECT", "READ", "INSERT", "UPDATE", "DELETE", "ALTER")
+    return any(rights.on(verb, table.owner, table.name) for verb in verbs)
