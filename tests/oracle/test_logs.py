@@ -1,0 +1,113 @@
+"""The files of a step: each sequence once, no gap, no thread forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bowline_worker.contract import Unsafe
+from bowline_worker.endpoints.oracle.logs import Choice, LogFile, LogMissing, choose
+
+NO_END = 2**64 - 1
+
+
+def online(thread: int, sequence: int, *, current: bool = False) -> LogFile:
+    """Log n holds the SCNs from 100n on."""
+    first = 100 * sequence
+    end = NO_END if current else first + 100
+    return LogFile(thread, sequence, first, end, f"/redo{thread}_{sequence}", current=current)
+
+
+def archive(thread: int, sequence: int) -> LogFile:
+    first = 100 * sequence
+    return LogFile(thread, sequence, first, first + 100, f"/arch{thread}_{sequence}", archived=True)
+
+
+def names(choice: Choice) -> list[str]:
+    return [file.name for file in choice.files]
+
+
+@pytest.mark.parametrize(
+    ("sequences", "scn", "wanted"),
+    [
+        ({1: 5}, 0, ["/arch1_5", "/redo1_6", "/redo1_7"]),  # by the cursor, whatever the SCN
+        ({1: 7}, 0, ["/redo1_7"]),
+        ({}, 550, ["/arch1_5", "/redo1_6", "/redo1_7"]),  # by the SCN, where nothing was read yet
+        ({}, 600, ["/redo1_6", "/redo1_7"]),
+        ({}, 400, ["/arch1_4", "/arch1_5", "/redo1_6", "/redo1_7"]),
+    ],
+)
+def test_an_archive_is_preferred_and_each_sequence_comes_once(
+    sequences: Mapping[int, int], scn: int, wanted: list[str]
+) -> None:
+    files = [online(1, 5), online(1, 6), online(1, 7, current=True), archive(1, 5), archive(1, 4)]
+
+    assert names(choose(files, sequences=sequences, scn=scn)) == wanted
+
+
+def test_copies_at_two_destinations_are_one_file() -> None:
+    files = [archive(1, 5), archive(1, 5), online(1, 6, current=True)]
+
+    assert names(choose(files, sequences={1: 5}, scn=0)) == ["/arch1_5", "/redo1_6"]
+
+
+@pytest.mark.parametrize("missing", [4, 5, 6])
+def test_a_gap_is_named_and_nothing_is_mined(missing: int) -> None:
+    files = [archive(1, n) for n in (4, 5, 6) if n != missing] + [online(1, 7, current=True)]
+
+    with pytest.raises(LogMissing, match=f"log sequence {missing} of redo thread 1") as caught:
+        choose(files, sequences={1: 4}, scn=0)
+    error = caught.value.for_good()
+    assert isinstance(error, Unsafe)
+    assert error.reason == "PositionLost"
+
+
+def test_a_thread_that_was_read_and_has_no_logs_any_more_is_missed() -> None:
+    with pytest.raises(LogMissing, match="log sequence 9 of redo thread 2"):
+        choose([online(1, 7, current=True)], sequences={1: 7, 2: 9}, scn=0)
+
+
+def test_logs_that_are_older_than_the_cursor_are_no_answer() -> None:
+    """A database that was restored has lower sequences again."""
+    with pytest.raises(LogMissing, match="log sequence 9"):
+        choose([online(1, 7, current=True)], sequences={1: 9}, scn=0)
+
+
+def test_a_thread_that_opens_later_is_read_too() -> None:
+    files = [online(1, 7, current=True), online(2, 1), online(2, 2, current=True)]
+
+    assert names(choose(files, sequences={1: 7}, scn=50)) == ["/redo1_7", "/redo2_1", "/redo2_2"]
+
+
+def test_a_thread_whose_logs_are_all_younger_than_the_start_has_lost_one() -> None:
+    """The start of the stream was passed over in silence, with whatever committed between it and the oldest log."""
+    with pytest.raises(LogMissing, match="log sequence 6 of redo thread 1"):
+        choose([online(1, 7, current=True)], sequences={}, scn=650)
+
+
+def test_a_step_takes_no_more_files_than_it_may_and_ends_where_the_rest_begins() -> None:
+    files = [archive(1, n) for n in range(1, 10)] + [online(2, 3, current=True)]
+
+    choice = choose(files, sequences={1: 1}, scn=300, limit=4)
+
+    assert names(choice) == ["/arch1_1", "/arch1_2", "/arch1_3", "/arch1_4", "/redo2_3"]
+    assert choice.end == 500
+    assert choose(files, sequences={1: 6}, scn=300, limit=4).end is None
+
+
+@given(st.sets(st.integers(1, 30), min_size=1), st.integers(1, 30), st.integers(1, 5))
+def test_a_choice_never_passes_over_a_log(there: set[int], first: int, limit: int) -> None:
+    files = [archive(1, number) for number in there]
+    last = max(there)
+    wanted = range(first, last + 1)
+    if not wanted or not there.issuperset(wanted):
+        with pytest.raises(LogMissing):
+            choose(files, sequences={1: first}, scn=0, limit=limit)
+        return
+
+    choice = choose(files, sequences={1: first}, scn=0, limit=limit)
+
+    assert [file.sequence for file in choice.files] == list(wanted)[:limit]

@@ -1,0 +1,243 @@
+"""LogMiner as one session uses it: which logs, mined from where to where, into the rows of a step.
+
+The session mines in CDB$ROOT, or in a database without containers; rows of other containers are left out. No bound is
+given to START_LOGMNR: the files that were added are read whole, and a step is cut by address (steps.py). No ORDER BY:
+it would sort everything; LogMiner gives the rows of a thread in redo order.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import oracledb
+
+from bowline_worker.contract import TryAgain
+from bowline_worker.endpoints.oracle.connection import code_of, one_line, translate
+from bowline_worker.endpoints.oracle.failures import Failure, classify
+from bowline_worker.endpoints.oracle.logrow import COLUMNS, LogRow, Xid
+from bowline_worker.endpoints.oracle.logs import (
+    FILES_IN_A_STEP,
+    Choice,
+    LogFile,
+    LogMissing,
+    choose,
+)
+from bowline_worker.endpoints.oracle.mining import Miner
+from bowline_worker.endpoints.oracle.start import Start
+from bowline_worker.endpoints.oracle.steps import Bound, Step
+from bowline_worker.endpoints.site import Site
+
+#: Rows that a round trip fetches.
+ARRAY_ROWS: Final = 1000
+#: The archiver writes a log within moments. What has not come after this is gone.
+MISSING_SECONDS: Final = 60.0
+#: Failures in a row, each of which might pass, before they are told.
+FAILURES_IN_A_ROW: Final = 20
+
+_ORIGIN: Final = "select dbid, resetlogs_change#, current_scn from v$database"
+_OPEN: Final = """\
+select x.con_id, x.xidusn, x.xidslot, x.xidsqn, x.start_scn from gv$transaction x"""
+_ONLINE: Final = """\
+select l.thread#, l.sequence#, l.first_change#, l.next_change#, f.member, l.status
+  from v$log l join (select group#, min(member) member from v$logfile group by group#) f on f.group# = l.group#
+ where l.status in ('CURRENT', 'ACTIVE', 'INACTIVE')"""
+_ARCHIVED: Final = """\
+select thread#, sequence#, first_change#, next_change#, name
+  from v$archived_log
+ where name is not null and archived = 'YES' and deleted = 'NO' and status = 'A'
+   and resetlogs_change# = :resetlogs and next_change# > :scn
+   and dest_id in (select dest_id from v$archive_dest_status where status = 'VALID' and type = 'LOCAL')
+ order by dest_id"""
+_THREADS: Final = "select last_redo_change# from v$thread where status = 'OPEN'"
+_ADD: Final = (
+    "begin dbms_logmnr.add_logfile(logfilename => :name, options => dbms_logmnr.{0}); end;"
+)
+_START: Final = """\
+begin
+  dbms_logmnr.start_logmnr(options => dbms_logmnr.dict_from_online_catalog
+                                    + dbms_logmnr.no_rowid_in_stmt + dbms_logmnr.no_sql_delimiter);
+end;"""
+_END: Final = "begin dbms_logmnr.end_logmnr; end;"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Which database it is, which incarnation of it, and how far it is."""
+
+    dbid: int
+    resetlogs: int
+    scn: int
+
+
+class LogMiner:
+    """Mines for one capture, on a connection of its own. One thread."""
+
+    def __init__(
+        self,
+        site: Site,
+        connection: oracledb.Connection,
+        owners: Sequence[str],
+        *,
+        container: str | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Mine the tables of these owners; `container`: of the pluggable database where the session is in the root."""
+        self._site, self._connection, self._clock = site, connection, clock
+        self._query, self._binds = _contents(owners, container)
+        self._failures = 0
+        self._missing_since: float | None = None
+        self._limit = FILES_IN_A_STEP
+        self._cut_at: Mapping[int, Bound] | None = (
+            None  # where the last step began, if it left files for later
+        )
+
+    def origin(self) -> Origin:
+        ((dbid, resetlogs, scn),) = self._rows(_ORIGIN)
+        return Origin(dbid, resetlogs, scn)
+
+    def begin(self) -> Start:
+        """Fix where a stream begins, by the three reads of start.py, in their order."""
+        before = self.origin().scn
+        # A start of 0 or 1 is one of a transaction that has written nothing.
+        listed = {Xid(*row[:4]): row[4] for row in self._rows(_OPEN) if (row[4] or 0) > 1}
+        return Start(before=before, snapshot=self.origin().scn, listed=listed)
+
+    def mine(self, miner: Miner) -> Step | None:
+        """Fetch the rows of the next step; None where it has to be tried again, a little later.
+
+        Nothing of a step that failed is kept. Unsafe where a log is gone for good, or the database is another one;
+        TryAgain where the connection is lost, or the same failure comes again and again.
+        """
+        try:
+            step = self._step(miner)
+        except LogMissing as missing:
+            self._miss(missing, missing.for_good)
+            return None
+        except oracledb.Error as error:
+            self._failed(error)
+            return None
+        self._failures, self._missing_since = 0, None
+        return step
+
+    # --- one step --------------------------------------------------------------------------------
+
+    def _step(self, miner: Miner) -> Step:
+        origin = self.origin()
+        miner.place.check_origin(origin.dbid, origin.resetlogs)
+        # Before the files: what is committed up to there is in those that are listed after it.
+        upper = self._upper(origin)
+        choice = self._choose(miner, origin)
+        if choice.end is not None:
+            upper = min(upper, choice.end - 1)
+        step = miner.step(max(upper, miner.least_upper))
+        try:
+            self._start(choice.files)
+            self._fetch(step)
+        finally:
+            self._end()
+        self._cut_at = None if choice.end is None else dict(miner.bounds)
+        return step
+
+    def _upper(self, origin: Origin) -> int:
+        """Up to which SCN all threads' redo can be had; of one thread, all that there is."""
+        reached = [scn for (scn,) in self._rows(_THREADS)]
+        return min(reached) - 1 if len(reached) > 1 else origin.scn
+
+    def _choose(self, miner: Miner, origin: Origin) -> Choice:
+        sequences = {thread: bound.address.sequence for thread, bound in miner.bounds.items()}
+        # The archives last: a log that is archived in between is in both, and never in neither.
+        files = [
+            LogFile(thread, sequence, first, end, name, current=status == "CURRENT")
+            for thread, sequence, first, end, name, status in self._rows(_ONLINE)
+        ]
+        files += [
+            LogFile(thread, sequence, first, end, name, archived=True)
+            for thread, sequence, first, end, name in self._rows(
+                _ARCHIVED, resetlogs=origin.resetlogs, scn=miner.place.mine_from
+            )
+        ]
+        # In files without a row that is wanted, the cursor does not move: then more of them are read at once.
+        has_stood = self._cut_at is not None and self._cut_at == miner.bounds
+        self._limit = self._limit * 2 if has_stood else FILES_IN_A_STEP
+        # A step that was given out in part before a restart is mined whole, whatever it takes.
+        limit = len(files) if miner.least_upper else self._limit
+        return choose(files, sequences=sequences, scn=miner.place.mine_from, limit=limit)
+
+    def _start(self, files: Sequence[LogFile]) -> None:
+        with self._connection.cursor() as cursor:
+            for number, file in enumerate(files):
+                option = "addfile" if number else "new"
+                cursor.execute(_ADD.format(option), {"name": file.name})
+            cursor.execute(_START)
+
+    def _fetch(self, step: Step) -> None:
+        with self._connection.cursor() as cursor:
+            cursor.outputtypehandler = _integers
+            cursor.arraysize = cursor.prefetchrows = ARRAY_ROWS
+            cursor.execute(self._query, self._binds)
+            while rows := cursor.fetchmany():
+                for row in rows:
+                    step.add(LogRow.from_row(row))
+
+    def _end(self) -> None:
+        """End the session of LogMiner, if there is one; an error that is under way is not hidden by this one's."""
+        try:
+            with self._connection.cursor() as cursor:
+                cursor.execute(_END)
+        except oracledb.Error:
+            return
+
+    def _rows(self, sql: str, **binds: object) -> list[tuple[Any, ...]]:
+        with self._connection.cursor() as cursor:
+            cursor.outputtypehandler = _integers
+            return list(cursor.execute(sql, binds) or ())
+
+    # --- failures --------------------------------------------------------------------------------
+
+    def _failed(self, error: oracledb.Error) -> None:
+        code, message = code_of(error), one_line(error)
+        match classify(code, message):
+            case Failure.MINE_AGAIN:
+                self._failures += 1
+                if self._failures >= FAILURES_IN_A_ROW:
+                    raise TryAgain(
+                        f"{self._site.side}: LogMiner fails again and again: {message}",
+                        reason="MiningFails",
+                    ) from error
+            case Failure.LOG_MISSING:
+                self._miss(error, lambda: translate(self._site, error, "could not mine"))
+            case _:
+                raise translate(self._site, error, "could not mine") from error
+
+    def _miss(self, error: Exception, for_good: Callable[[], Exception]) -> None:
+        now = self._clock()
+        self._missing_since = now if self._missing_since is None else self._missing_since
+        if now - self._missing_since > MISSING_SECONDS:
+            raise for_good() from error
+
+
+def _contents(owners: Sequence[str], container: str | None) -> tuple[str, Mapping[str, str]]:
+    """Write the query of V$LOGMNR_CONTENTS: ends of transactions, and whatever may be of these owners' tables."""
+    binds = {f"o{number}": owner for number, owner in enumerate(owners)}
+    ours = f"seg_owner in ({', '.join(f':{name}' for name in binds)})"
+    # Segments that were dropped since have no owner, or one that is not known.
+    nameless = "seg_owner is null or seg_owner = 'UNKNOWN' or table_name is null or table_name like 'OBJ# %'"
+    where = (
+        f"(operation_code in (6, 7, 34, 36)"
+        f" or operation_code = 5 and {ours} and (info is null or info not like 'INTERNAL DDL%')"
+        f" or operation_code not in (0, 5, 6, 7, 34, 36) and ({ours} or {nameless}))"
+    )
+    if container is not None:
+        where += " and src_con_name = :container"
+        binds["container"] = container
+    return f"select {', '.join(COLUMNS)} from v$logmnr_contents where {where}", binds
+
+
+def _integers(cursor: oracledb.Cursor, metadata: oracledb.FetchInfo) -> oracledb.Var | None:
+    """Fetch NUMBERs as int: all that are asked for here are whole."""
+    if metadata.type_code is oracledb.DB_TYPE_NUMBER:
+        return cursor.var(int, arraysize=cursor.arraysize)
+    return None
