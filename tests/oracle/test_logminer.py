@@ -206,6 +206,22 @@ def test_a_transaction_that_was_open_when_the_stream_began_comes_whole(tmp_path:
         same(capture, here)
 
 
+def test_what_commits_at_the_very_scn_of_the_snapshot_is_in_one_of_the_two(tmp_path: Path) -> None:
+    """It was in the snapshot, and came by the stream once more."""
+    with world(tmp_path) as here:
+        here.run("insert into item values (1, 'at the SCN', 1, null)", "commit")
+        capture = here.capture()
+        start = capture.saved.start
+        here.run("insert into item values (2, 'after it', 2, null)", "commit")
+        with here.app.cursor() as cursor:
+            cursor.execute("select to_char(id) from item as of scn :scn", [start.snapshot])
+            held = [key for (key,) in cursor]
+
+        capture.until_quiet()
+
+        assert sorted([*held, *capture.rows]) == ["1", "2"]
+
+
 def test_a_log_that_is_gone_is_waited_for_and_then_named(tmp_path: Path) -> None:
     adversities = Adversities()
     adversities.set({"purged_archive": "always"})

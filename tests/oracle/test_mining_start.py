@@ -49,8 +49,8 @@ def test_a_snapshot_before_its_list_is_refused() -> None:
     ("rows", "scns"),
     [
         pytest.param([insert(60, 4), insert(210, 5), commit(220, 6)], [60, 210], id="it was listed"),
-        pytest.param([insert(60, 4), commit(S, 6)], [60], id="it commits with the snapshot"),
-        pytest.param([insert(60, 4), commit(S - 1, 6)], [], id="the snapshot has it"),
+        pytest.param([insert(60, 4), commit(S + 1, 6)], [60], id="it commits after the snapshot"),
+        pytest.param([insert(60, 4), commit(S, 6)], [], id="the snapshot has it"),
         pytest.param([insert(60, 4), rollback(220, 6)], [], id="it is rolled back"),
         pytest.param([start(Q, 3, xid=TWO), insert(110, 4, xid=TWO), commit(220, 6, xid=TWO)], [110],
                      id="it began after the first read"),

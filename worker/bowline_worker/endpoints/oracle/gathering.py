@@ -161,7 +161,7 @@ class Gathering:
 
     def _ddl(self, row: LogRow) -> None:
         table = self._selection.named(row)
-        if table is None or row.scn < self.start.snapshot:
+        if table is None or self.start.is_in_snapshot(row.scn):
             return
         match effect_of(row.sql):
             case Effect.NONE:

@@ -1,8 +1,11 @@
 """Where a stream begins: which transactions are the snapshot's, and which the stream's.
 
 Three reads, in this order: q = CURRENT_SCN; the open transactions of GV$TRANSACTION with their START_SCN; s =
-CURRENT_SCN. The snapshot is read AS OF SCN s. What commits at or after s comes from redo, what committed before is in
+CURRENT_SCN. The snapshot is read AS OF SCN s. What commits after s comes from redo, what committed at or before s is in
 the snapshot: each transaction is in exactly one of them, and one that was open at q is mined from its beginning.
+
+AS OF SCN shows what committed at that very SCN: the SCN at which a row version starts is the one to ask for to see it
+(SQL Language Reference, VERSIONS_STARTSCN). Two instances can commit at one SCN, so s itself may be a commit's.
 """
 
 from __future__ import annotations
@@ -22,8 +25,8 @@ _NO_START = 1
 class Start:
     """The rule for rows from before the snapshot. Settled: none of them matters any more but late commits.
 
-    Below s only rows are kept whose transaction is listed, or is known to have begun at or after q: others ended before
-    s, or began before what is mined. Kept for ever, for a commit below s may show late.
+    Below s only rows are kept whose transaction is listed, or is known to have begun at or after q: others ended by
+    s, or began before what is mined. Kept for ever, for a commit up to s may show late.
     """
 
     before: int  #: q
@@ -56,11 +59,11 @@ class Start:
         )
 
     def is_in_snapshot(self, commit_scn: int) -> bool:
-        return commit_scn < self.snapshot
+        return commit_scn <= self.snapshot
 
     def with_begin(self, xid: Xid, scn: int) -> Start:
         """Note the START row of a transaction, as far as rows from before the snapshot need it."""
-        if self.is_settled or xid.is_zero or not self.before <= scn < self.snapshot:
+        if self.is_settled or xid.is_zero or not self.before <= scn <= self.snapshot:
             return self
         return replace(self, begun=self.begun | {xid})
 
@@ -73,7 +76,7 @@ class Start:
 
     def settled(self, reached: int) -> Start:
         """Forget the lists when all threads have reached that SCN, and nothing that was open before s still is."""
-        if self.is_settled or self.listed or self.begun or reached < self.snapshot:
+        if self.is_settled or self.listed or self.begun or reached <= self.snapshot:
             return self
         return replace(self, is_settled=True)
 
