@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from bowline_worker.contract import BadConfig, Side
+from bowline_worker.endpoints.patterns import Pattern
 from bowline_worker.endpoints.postgres import catalog
 from bowline_worker.endpoints.site import Site
 from bowline_worker.model import Table, TableName
@@ -53,12 +54,12 @@ def test_patterns_select_tables_and_tell_upper_from_lower_case(pair: Pair) -> No
 @pytest.mark.parametrize("pattern", ["item", ".item", "shop.", ""])
 def test_a_pattern_without_schema_and_table_is_refused(pattern: str) -> None:
     with pytest.raises(BadConfig, match=r"not of the form schema\.table"):
-        catalog.Pattern(pattern)
+        Pattern(pattern)
 
 
 def test_a_bracket_in_a_pattern_is_only_a_bracket() -> None:
-    assert catalog.Pattern("a.b[c]").matches(TableName("a", "b[c]"))
-    assert not catalog.Pattern("a.b[c]").matches(TableName("a", "bc"))
+    assert Pattern("a.b[c]").matches(TableName("a", "b[c]"))
+    assert not Pattern("a.b[c]").matches(TableName("a", "bc"))
 
 
 def test_own_and_system_schemas_are_never_selected(pair: Pair) -> None:

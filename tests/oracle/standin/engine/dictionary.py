@@ -10,8 +10,8 @@ VIEWS = {
         """OWNER varchar2(128), TABLE_NAME varchar2(128), TABLESPACE_NAME varchar2(30), CLUSTER_NAME varchar2(128),
         IOT_NAME varchar2(128), STATUS varchar2(8), LOGGING varchar2(3), NUM_ROWS number, PARTITIONED varchar2(3),
         IOT_TYPE varchar2(12), TEMPORARY varchar2(1), SECONDARY varchar2(1), NESTED varchar2(3), DROPPED varchar2(3),
-        EXTERNAL varchar2(3)""",
-        dictionary_rows.tables,
+        EXTERNAL varchar2(3), BLOCKS number""",
+        lambda session: ((*row, None) for row in dictionary_rows.tables(session)),
     ),
     "ALL_TAB_COLS": View.of(
         """OWNER varchar2(128), TABLE_NAME varchar2(128), COLUMN_NAME varchar2(128), DATA_TYPE varchar2(128),
@@ -19,8 +19,8 @@ VIEWS = {
         NULLABLE varchar2(1), COLUMN_ID number, INTERNAL_COLUMN_ID number, DEFAULT_LENGTH number, DATA_DEFAULT long,
         VIRTUAL_COLUMN varchar2(3), HIDDEN_COLUMN varchar2(3), USER_GENERATED varchar2(3), CHAR_LENGTH number,
         CHAR_USED varchar2(1), IDENTITY_COLUMN varchar2(3), DEFAULT_ON_NULL varchar2(3),
-        CHARACTER_SET_NAME varchar2(44)""",
-        dictionary_rows.columns,
+        CHARACTER_SET_NAME varchar2(44), DATA_TYPE_MOD varchar2(3)""",
+        lambda session: ((*row, None) for row in dictionary_rows.columns(session)),
     ),
     "ALL_CONSTRAINTS": View.of(
         """OWNER varchar2(128), CONSTRAINT_NAME varchar2(128), CONSTRAINT_TYPE varchar2(1), TABLE_NAME varchar2(128),
@@ -82,8 +82,11 @@ VIEWS = {
         dictionary_rows.extents,
     ),
     "ALL_USERS": View.of(
-        "USERNAME varchar2(128), USER_ID number, CREATED date, COMMON varchar2(3)",
-        dictionary_rows.users,
+        """USERNAME varchar2(128), USER_ID number, CREATED date, COMMON varchar2(3),
+        ORACLE_MAINTAINED varchar2(1)""",
+        lambda session: (
+            (*row, "Y" if row[0] == "SYS" else "N") for row in dictionary_rows.users(session)
+        ),
     ),
     "SESSION_PRIVS": View.of("PRIVILEGE varchar2(40)", dictionary_rows.privileges),
     "SESSION_ROLES": View.of("ROLE varchar2(128)", dictionary_rows.roles),
@@ -96,7 +99,8 @@ VIEWS = {
 #: Of what can't be made here, there is nothing.
 _EMPTY = {
     "ALL_VIEWS": "OWNER varchar2(128), VIEW_NAME varchar2(128), TEXT_LENGTH number, TEXT long",
-    "ALL_MVIEWS": "OWNER varchar2(128), MVIEW_NAME varchar2(128), QUERY long",
+    "ALL_MVIEWS": """OWNER varchar2(128), MVIEW_NAME varchar2(128), CONTAINER_NAME varchar2(128),
+        QUERY long""",
     "ALL_SYNONYMS": """OWNER varchar2(128), SYNONYM_NAME varchar2(128), TABLE_OWNER varchar2(128),
         TABLE_NAME varchar2(128), DB_LINK varchar2(128)""",
     "ALL_SOURCE": """OWNER varchar2(128), NAME varchar2(128), TYPE varchar2(12), LINE number,
@@ -116,5 +120,5 @@ _EMPTY = {
 VIEWS |= {name: View.of(columns, dictionary_rows.nothing) for name, columns in _EMPTY.items()}
 VIEWS["ALL_TAB_COLUMNS"] = View(
     VIEWS["ALL_TAB_COLS"].columns,
-    lambda session: (row for row in dictionary_rows.columns(session) if row[14] == "NO"),
+    lambda session: (row for row in VIEWS["ALL_TAB_COLS"].fill(session) if row[14] == "NO"),
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,8 @@ import psycopg
 from psycopg import IsolationLevel
 from psycopg.rows import dict_row
 
-from bowline_worker.contract import BadConfig, Config
+from bowline_worker.contract import Config
+from bowline_worker.endpoints.patterns import Pattern
 from bowline_worker.endpoints.postgres.connection import connect, quote, translated
 from bowline_worker.endpoints.site import Site
 from bowline_worker.model import Column, Table, TableName
@@ -122,24 +122,6 @@ class Relation:
     @property
     def is_leaf(self) -> bool:
         return self.kind == "r"
-
-
-class Pattern:
-    """`schema.table` with `*` and `?`; upper and lower case differ."""
-
-    def __init__(self, text: str) -> None:
-        schema, dot, table = text.partition(".")
-        if not dot or not schema or not table:
-            raise BadConfig(f"spec.tables: {text!r} is not of the form schema.table")
-        self._schema, self._table = (_expression(part) for part in (schema, table))
-
-    def matches(self, name: TableName) -> bool:
-        return bool(self._schema.fullmatch(name.schema) and self._table.fullmatch(name.name))
-
-
-def _expression(text: str) -> re.Pattern[str]:
-    wild = {"*": ".*", "?": "."}
-    return re.compile("".join(wild.get(char, re.escape(char)) for char in text), re.DOTALL)
 
 
 class Selection:
