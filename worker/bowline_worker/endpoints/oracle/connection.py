@@ -139,14 +139,17 @@ def _context(place: Connection, directory: Path) -> ssl.SSLContext:
 
 
 def _exactly(cursor: oracledb.Cursor, metadata: oracledb.FetchInfo) -> oracledb.Var | None:
-    """Fetch NUMBER as Decimal (a float has 15 digits) and LOBs as their content, in the same round trip."""
+    """Fetch NUMBER as Decimal (a float has 15 digits) and LOBs as their content, in the same round trip.
+
+    Text with an IS JSON constraint stays text: the driver would parse it, and numbers in it lose digits.
+    """
     kinds = {
         oracledb.DB_TYPE_NUMBER: Decimal,
         oracledb.DB_TYPE_CLOB: oracledb.DB_TYPE_LONG,
         oracledb.DB_TYPE_NCLOB: oracledb.DB_TYPE_LONG_NVARCHAR,
         oracledb.DB_TYPE_BLOB: oracledb.DB_TYPE_LONG_RAW,
     }
-    kind = kinds.get(metadata.type_code)
+    kind = kinds.get(metadata.type_code) or (metadata.type_code if metadata.is_json else None)
     return None if kind is None else cursor.var(kind, arraysize=cursor.arraysize)
 
 
