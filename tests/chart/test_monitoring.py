@@ -77,6 +77,7 @@ def test_alerts_are_grouped_by_labels_that_the_metrics_have() -> None:
         ("BowlineReportMissing", '{condition="Ready"}) == -1', "5m"),
         ("BowlineSwitchTakesLong", '{phase=~"CuttingOver|SwitchingOver"}) == 1', "10m"),
         ("BowlineOperatorDown", 'absent(bowline_operator_pass_seconds_count{namespace="ops"', "5m"),
+        ("BowlineOperatorFails", 'result!="done"}[10m]))', "5m"),
         ("BowlineOperatorIdle", "[10m]) == 0", "5m"),
     ],
 )
@@ -87,7 +88,7 @@ def test_each_bad_night_has_its_alert(alert: str, words: str, lasting: str) -> N
     assert found[alert]["for"] == lasting
     assert found[alert]["labels"]["severity"] in ("warning", "critical")
     assert set(found[alert]["annotations"]) == {"summary", "description"}
-    assert len(found) == 8
+    assert len(found) == 9
 
 
 def test_expressions_are_balanced() -> None:
