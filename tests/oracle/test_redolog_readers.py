@@ -6,6 +6,8 @@ So the log can be read, and each of its adversities is real.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 from random import Random
 from threading import Thread
 
@@ -13,12 +15,63 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from adversity.careless import CARELESS, everything, run
 from oracle.standin.redolog.adversities import NAMES, Adversities, Chance
+from oracle.standin.redolog.lines import LobLimits
 from oracle.standin.redolog.reader import GapError, Reader, Rules
 from oracle.standin.redolog.redolog import RedoLog
 from oracle.standin.redolog.scribe import EPOCH, Scribe
 from oracle.standin.redolog.workload import FLOATS, Workload, problems
+
+
+def run(
+    seed: int,
+    adversities: Adversities,
+    rules: Rules | None = None,
+    *,
+    threads: int = 1,
+    steps: int = 20,
+    csf_bytes: int = 90,
+) -> Reader:
+    """Let a reader read while transactions run, and then until nothing is left."""
+    limits = LobLimits(inline_bytes=20, piece=10)
+    log = RedoLog(
+        adversities,
+        at=EPOCH,
+        scn=1000,
+        threads=threads,
+        file_bytes=4000,
+        strand_records=12,
+        csf_bytes=csf_bytes,
+        lobs=limits,
+        kept_archives=4,
+        dests=2,
+    )
+    db = Scribe(log)
+    draw = Random(seed)
+    work = Workload(db, draw)
+    reader = Reader(log, db, rules or Rules())
+
+    def meanwhile() -> None:
+        for _ in range(draw.choice((0,) * 6 + (1, 4))):
+            work.act()
+
+    for _ in range(steps):
+        for _ in range(draw.randint(0, 12)):
+            work.act()
+        reader.step(meanwhile)
+    work.finish()
+    quiet = 0
+    for _ in range(200):
+        quiet = quiet + 1 if reader.step() >= 0 else 0
+        if quiet > 3:
+            return reader
+    raise AssertionError("the reader never comes to an end")
+
+
+def everything(seed: int, chance: float = 0.25, **others: Chance) -> Adversities:
+    """All at once, but for archives that go before they were read: that is a stop, not a reading."""
+    gone: dict[str, Chance] = {"purged_archive": "never", "missing_file": "never", "switch": 0.02}
+    return Adversities.all(seed, chance, **(gone | others))
 
 
 @settings(max_examples=40, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
@@ -30,6 +83,70 @@ def test_a_reader_that_minds_all_rules_gets_each_change_once(
 
     assert problems(reader) == []
     assert not reader.unreadable
+
+
+@dataclass(frozen=True)
+class Careless:
+    """A reader that leaves a rule out, and the adversity that it does not survive."""
+
+    rules: Rules
+    chances: Mapping[str, Chance]
+    threads: int = 1
+    fired: str = ""  #: what must have happened; else the first of the chances
+
+    @property
+    def must_fire(self) -> str:
+        return self.fired or next(iter(self.chances))
+
+    def run(self, seed: int, rules: Rules, *, peace: bool = False) -> Reader:
+        adversities = Adversities(seed=seed)
+        adversities.set(dict.fromkeys(self.chances, "never") if peace else self.chances)
+        csf_bytes = 4000 if peace else 90
+        return run(seed, adversities, rules, threads=self.threads, csf_bytes=csf_bytes)
+
+
+CARELESS = {
+    "it advances by SCN": Careless(Rules(reads_by_address=False), {"late_redo": 0.5}),
+    "it takes what is below the bound from behind what is above": Careless(
+        Rules(stops_at_bound=False), {"late_redo": 0.5}
+    ),
+    "it takes ORA-00310 for the end": Careless(
+        Rules(discards_failed_steps=False, reads_by_address=False), {"overwrite": 0.7}
+    ),
+    "it reads continued statements one by one": Careless(
+        Rules(joins_parts=False), {"quote_split": 0.5}
+    ),
+    "it takes an address for an identity": Careless(
+        Rules(keeps_equal_addresses=False), {"array_deletes": 0.7}
+    ),
+    "it takes an SCN for an identity": Careless(Rules(keeps_equal_scns=False), {"equal_scns": 0.7}),
+    "it drops undo rows": Careless(Rules(undoes=False), {}, fired="undo_by_rowid"),
+    "it undoes by ROW_ID alone": Careless(
+        Rules(undoes_placeholders=False), {}, fired="undo_of_placeholder"
+    ),
+    "it knows partial XIDs for others": Careless(
+        Rules(resolves_partial_xids=False), {"partial_xid": 0.5}
+    ),
+    "it has one cursor for two threads": Careless(
+        Rules(cursor_per_thread=False), {"second_thread": 0.4}, threads=2
+    ),
+    "it reads one thread of two": Careless(
+        Rules(reads_all_threads=False), {"second_thread": 0.4}, threads=2
+    ),
+    "it takes zeros for an address": Careless(Rules(zero_is_no_address=False), {"zero_rs_id": 0.7}),
+    "it takes a slot for a transaction": Careless(
+        Rules(keys_by_sequence=False), {"zero_rs_id": 0.7}, fired="xid_reuse"
+    ),
+    "it takes a lower commit for an old one": Careless(
+        Rules(commits_by_address=False), {"late_commit": 0.5}
+    ),
+    "it opens transactions at their START": Careless(
+        Rules(opens_at_any_row=False), {"zero_xid": 0.5}
+    ),
+    "it passes over logs that are not archived yet": Careless(
+        Rules(reads_all_online=False, minds_gaps=False), {"slow_archiver": 0.8, "switch": 0.05}
+    ),
+}
 
 
 @pytest.mark.parametrize("name", CARELESS)
