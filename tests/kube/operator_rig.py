@@ -118,6 +118,26 @@ class Migration:
         found = self._api.call("GET", f"/apis/batch/v1/namespaces/{self.namespace}/jobs")["items"]
         return {each["metadata"]["name"]: each for each in found}
 
+    def claims(self) -> list[str]:
+        """The claims of volumes that stay.
+
+        One that is being deleted is kept by its protection until no pod names it; ended pods still do.
+        """
+        found = self.cluster.get("pvc", "-n", self.namespace)["items"]
+        return [
+            each["metadata"]["name"]
+            for each in found
+            if "deletionTimestamp" not in each["metadata"]
+        ]
+
+    def events(self) -> list[dict[str, Any]]:
+        """What people have been told of migrations."""
+        found = self.cluster.get("events", "-n", self.namespace)["items"]
+        return [each for each in found if each["involvedObject"]["kind"] == "DatabaseMigration"]
+
+    def reasons(self) -> set[str]:
+        return {each["reason"] for each in self.events()}
+
     def until(
         self, holds: Callable[[Status], bool], what: str, seconds: float = PATIENCE
     ) -> Status:

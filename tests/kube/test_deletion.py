@@ -26,13 +26,6 @@ def is_gone(migration: Migration) -> bool:
     return False
 
 
-def claims(migration: Migration) -> list[str]:
-    found = migration.cluster.get("pvc", "-n", migration.namespace)["items"]
-    return [
-        each["metadata"]["name"] for each in found if "deletionTimestamp" not in each["metadata"]
-    ]
-
-
 def roles(migration: Migration) -> set[str]:
     return {job["metadata"]["labels"][objects.ROLE] for job in migration.jobs().values()}
 
@@ -50,7 +43,7 @@ def test_on_the_way_it_goes_at_once_and_leaves_the_journal(
     eventually(lambda: is_gone(migration), "it is gone")
     eventually(lambda: not scripted_node.running(role, migration.namespace), f"{role} has ended")
     assert "cleanup" not in roles(migration)
-    assert claims(migration) == (["shop-journal"] if role == "snapshot" else [])
+    assert migration.claims() == (["shop-journal"] if role == "snapshot" else [])
 
 
 def test_while_streaming_it_goes_with_its_workers_and_keeps_what_could_resume(
@@ -64,7 +57,7 @@ def test_while_streaming_it_goes_with_its_workers_and_keeps_what_could_resume(
     eventually(lambda: is_gone(migration), "it is gone")
     assert not scripted_node.running("capture", migration.namespace)
     assert not scripted_node.running("apply", migration.namespace)
-    assert claims(migration) == ["shop-journal"]
+    assert migration.claims() == ["shop-journal"]
 
 
 @pytest.mark.parametrize(
@@ -93,7 +86,7 @@ def test_cleanup_takes_everything_away(
 
     eventually(lambda: is_gone(migration), "it is gone")
     assert "cleanup" in roles(migration), "its Job outlives the resource, for its log"
-    assert claims(migration) == []
+    assert migration.claims() == []
 
 
 def test_a_switch_under_way_is_ended_first(

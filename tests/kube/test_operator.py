@@ -64,15 +64,7 @@ def test_the_whole_road_there_and_back(
     )
     assert migration.cluster.get("configmaps", "-n", migration.namespace,
                                  "-l", objects.selector("shop"))["items"] == []  # fmt: skip
-    eventually(lambda: claims(migration) == [], "the journal's volume is given back")
-
-
-def claims(migration: Migration) -> list[str]:
-    found = migration.cluster.get("pvc", "-n", migration.namespace)["items"]
-    # A claim that is being deleted is kept by its protection until no pod names it; ended pods still do.
-    return [
-        each["metadata"]["name"] for each in found if "deletionTimestamp" not in each["metadata"]
-    ]
+    eventually(lambda: migration.claims() == [], "the journal's volume is given back")
 
 
 def test_people_hear_of_what_has_happened_once(
@@ -82,12 +74,7 @@ def test_people_hear_of_what_has_happened_once(
     switched_to_and_fro(migration)
 
     def told() -> Counter[str]:
-        found = migration.cluster.get("events", "-n", migration.namespace)["items"]
-        return Counter(
-            f"{each['reason']}: {each['message']}"
-            for each in found
-            if each["involvedObject"]["kind"] == "DatabaseMigration"
-        )
+        return Counter(f"{each['reason']}: {each['message']}" for each in migration.events())
 
     eventually(lambda: any("-> SwitchedBack" in each for each in told()), "the last phase is told")
     assert set(told().values()) == {1}
@@ -235,7 +222,7 @@ def test_a_status_that_can_not_be_read_is_neither_taken_for_none_nor_written_ove
         before = migration.raw()["status"]
 
         operator.start()
-        eventually(lambda: "StatusUnreadable" in reasons(migration), "it is told")
+        eventually(lambda: "StatusUnreadable" in migration.reasons(), "it is told")
         migration.patch({"phase": "Cutover"})
         eventually(lambda: operator.log.count("status unreadable") > 1, "it has looked again")
 
@@ -252,7 +239,7 @@ def test_a_status_that_the_server_refuses_is_written_without_its_lists(
 
         migration.until_true(ConditionType.CAUGHT_UP)
 
-        eventually(lambda: "StatusRefused" in reasons(migration), "it is told")
+        eventually(lambda: "StatusRefused" in migration.reasons(), "it is told")
 
 
 def test_without_its_resource_it_says_what_to_install(tmp_path: Path) -> None:
@@ -270,13 +257,6 @@ def test_without_its_resource_it_says_what_to_install(tmp_path: Path) -> None:
     assert "Traceback" not in operator.log
 
 
-def reasons(migration: Migration) -> set[str]:
-    events = migration.cluster.get("events", "-n", migration.namespace)["items"]
-    return {
-        each["reason"] for each in events if each["involvedObject"]["kind"] == "DatabaseMigration"
-    }
-
-
 def test_a_journal_that_can_not_grow_is_told_and_goes_on(
     scripted_node: ProcessNode, operator: Operator, migration: Migration
 ) -> None:
@@ -286,7 +266,7 @@ def test_a_journal_that_can_not_grow_is_told_and_goes_on(
     migration.patch({"journal": {"volume": {"size": "20Gi"}}})
 
     # No class that allows it has made this claim.
-    eventually(lambda: "JournalNotEnlarged" in reasons(migration), "it is told")
+    eventually(lambda: "JournalNotEnlarged" in migration.reasons(), "it is told")
     migration.until(lambda status: tries(status, "capture") == 2, "capture knows the new limit")
     migration.until_true(ConditionType.CAUGHT_UP)
 

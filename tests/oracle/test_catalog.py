@@ -17,13 +17,7 @@ from hypothesis import strategies as st
 
 from bowline_worker.contract import (
     BadConfig,
-    Config,
-    Connection,
-    Engine,
     NotPermitted,
-    Role,
-    Side,
-    TlsMode,
     Unsupported,
 )
 from bowline_worker.endpoints.base import SequenceState
@@ -37,15 +31,13 @@ from bowline_worker.endpoints.oracle.position import Place
 from bowline_worker.endpoints.oracle.redo import parse
 from bowline_worker.endpoints.oracle.sequences import OracleSequence, read_sequences
 from bowline_worker.endpoints.oracle.types import OracleType, Terms
-from bowline_worker.endpoints.site import Site
 from bowline_worker.model import TableName
 from oracle.standin.backend import Value
 from oracle.standin.engine.relations import View
 from oracle.standin.engine.session import Session
-from oracle.standin.whole import SERVICE, StandIn
 from oracle.type_cases import column, number, supported
-
-APP, BOWLINE = ("SHOP", "shop"), ("BOWLINE", "bowline")
+from oracle.world import World
+from oracle.world import world as entered
 
 #: A table of every type that can be migrated, as its owner declares it, and what it becomes.
 KINDS = {
@@ -78,17 +70,8 @@ KINDS = {
 
 
 @dataclass
-class World:
-    """A server with a user SHOP and a user BOWLINE, and Bowline's side of a migration from there."""
-
-    stand_in: StandIn
-    app: oracledb.Connection
-    site: Site
-
-    def run(self, *statements: str) -> None:
-        with self.app.cursor() as cursor:
-            for statement in statements:
-                cursor.execute(statement)
+class Catalogue(World):
+    """With what its dictionary shows, also of what the stand-in can't make."""
 
     def read(self, *include: str, exclude: Sequence[str] = ()) -> dict[str, OracleTable]:
         config = self.site.config.model_copy(
@@ -128,21 +111,9 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    (tmp_path / "username").write_text(BOWLINE[0])
-    (tmp_path / "password").write_text(BOWLINE[1])
-    with StandIn([APP, BOWLINE]) as stand_in:
-        place = Connection(
-            engine=Engine.ORACLE, host="127.0.0.1", port=stand_in.port, database=SERVICE, service_name=SERVICE,
-            tls_mode=TlsMode.PREFER, credentials=str(tmp_path),
-        )  # fmt: skip
-        config = Config(
-            migration="default.shop", job="shop-capture-1", job_uid="u", role=Role.CAPTURE,
-            source=place, target=place, include=["shop.*"], journal="/nowhere", journal_max_bytes=1,
-        )  # fmt: skip
-        dsn = f"127.0.0.1:{stand_in.port}/{SERVICE}"
-        with closing(oracledb.connect(user=APP[0], password=APP[1], dsn=dsn)) as app:
-            yield World(stand_in, app, Site(config, Side.SOURCE))
+def world(tmp_path: Path) -> Iterator[Catalogue]:
+    with entered(Catalogue, tmp_path) as here:
+        yield here
 
 
 # --- names ---------------------------------------------------------------------------------------
@@ -174,7 +145,9 @@ def test_a_name_of_the_model_stays_what_it_is(name: str) -> None:
     assert naming.neutral(once) == once
 
 
-def test_tables_and_columns_have_names_of_postgresql_and_lead_back_to_oracles(world: World) -> None:
+def test_tables_and_columns_have_names_of_postgresql_and_lead_back_to_oracles(
+    world: Catalogue,
+) -> None:
     world.run(
         "create table customer (id number(9) primary key, full_name varchar2(9))",
         'create table "Odd One" ("Id" number(9) primary key, "N" number(1))',
@@ -190,7 +163,7 @@ def test_tables_and_columns_have_names_of_postgresql_and_lead_back_to_oracles(wo
     assert tables["shop.Odd One"].table.key == ("Id",)
 
 
-def test_two_tables_that_would_become_one_are_refused_by_name(world: World) -> None:
+def test_two_tables_that_would_become_one_are_refused_by_name(world: Catalogue) -> None:
     world.run("create table item (id number(9))", 'create table "item" (id number(9))')
 
     with pytest.raises(Unsupported, match=r"SHOP\.ITEM and SHOP\.item would both be shop\.item"):
@@ -198,7 +171,7 @@ def test_two_tables_that_would_become_one_are_refused_by_name(world: World) -> N
 
 
 def test_one_of_two_tables_that_would_become_one_can_be_excluded_by_oracles_spelling(
-    world: World,
+    world: Catalogue,
 ) -> None:
     world.run("create table item (id number(9))", 'create table "item" (v number(9))')
 
@@ -207,7 +180,7 @@ def test_one_of_two_tables_that_would_become_one_can_be_excluded_by_oracles_spel
     assert tables["shop.item"].name == "ITEM"
 
 
-def test_two_columns_that_would_become_one_are_refused_by_name(world: World) -> None:
+def test_two_columns_that_would_become_one_are_refused_by_name(world: Catalogue) -> None:
     world.run('create table t (id number(9), "id" number(9))')
 
     with pytest.raises(Unsupported, match=r"columns of SHOP\.T .* ID and id would both be id"):
@@ -231,7 +204,7 @@ def test_two_columns_that_would_become_one_are_refused_by_name(world: World) -> 
     ],
 )
 def test_patterns_match_the_models_names_and_oracles(
-    world: World, include: list[str], exclude: list[str], found: list[str]
+    world: Catalogue, include: list[str], exclude: list[str], found: list[str]
 ) -> None:
     world.run(
         *(f"create table {name} (id number(9))" for name in ("item", "item_1", "item_2", '"Order"'))
@@ -240,18 +213,18 @@ def test_patterns_match_the_models_names_and_oracles(
     assert list(world.read(*include, exclude=exclude)) == found
 
 
-def test_a_pattern_without_schema_is_refused(world: World) -> None:
+def test_a_pattern_without_schema_is_refused(world: Catalogue) -> None:
     with pytest.raises(BadConfig, match=r"not of the form schema\.table"):
         world.read("item")
 
 
-def test_tables_of_oracles_own_schemas_are_never_selected(world: World) -> None:
+def test_tables_of_oracles_own_schemas_are_never_selected(world: Catalogue) -> None:
     world.run("create table t (id number(9))", "create table sys.job_queue (id number(9))")
 
     assert list(world.read("*.*")) == ["shop.t"]
 
 
-def test_bowlines_books_are_left_out_in_the_schema_of_its_user_alone(world: World) -> None:
+def test_bowlines_books_are_left_out_in_the_schema_of_its_user_alone(world: Catalogue) -> None:
     world.run(
         "create table bowline.bowline_switch (id number(9))",
         "create table bowline.t (id number(9))",
@@ -264,7 +237,7 @@ def test_bowlines_books_are_left_out_in_the_schema_of_its_user_alone(world: Worl
 @pytest.mark.parametrize(
     "name", ["MLOG$_ITEM", "RUPD$_ITEM", "AQ$_ITEM_L", "DR$ITEM$I", "SYS_IOT_OVER_1", "BIN$x==$0"]
 )
-def test_what_oracle_made_for_itself_is_left_out(world: World, name: str) -> None:
+def test_what_oracle_made_for_itself_is_left_out(world: Catalogue, name: str) -> None:
     world.run("create table item (id number(9))", f'create table "{name}" (id number(9))')
 
     assert list(world.read()) == ["shop.item"]
@@ -281,7 +254,7 @@ def test_what_oracle_made_for_itself_is_left_out(world: World, name: str) -> Non
     ],
 )
 def test_what_the_dictionary_calls_no_table_of_its_own_is_left_out(
-    world: World, change: dict[str, Value]
+    world: Catalogue, change: dict[str, Value]
 ) -> None:
     world.run("create table item (id number(9))", "create table t (id number(9))")
     world.alter("ALL_TABLES", "TABLE_NAME", "T", **change)
@@ -289,13 +262,13 @@ def test_what_the_dictionary_calls_no_table_of_its_own_is_left_out(
     assert list(world.read()) == ["shop.item"]
 
 
-def test_temporary_tables_are_left_out(world: World) -> None:
+def test_temporary_tables_are_left_out(world: Catalogue) -> None:
     world.run("create global temporary table t (id number(9)) on commit delete rows")
 
     assert world.read() == {}
 
 
-def test_external_tables_and_materialized_views_are_left_out(world: World) -> None:
+def test_external_tables_and_materialized_views_are_left_out(world: Catalogue) -> None:
     world.run(*(f"create table {name} (id number(9))" for name in ("t", "loaded", "summary")))
     world.show("ALL_EXTERNAL_TABLES", OWNER="SHOP", TABLE_NAME="LOADED")
     world.show("ALL_MVIEWS", OWNER="SHOP", MVIEW_NAME="TOTALS", CONTAINER_NAME="SUMMARY")
@@ -303,7 +276,9 @@ def test_external_tables_and_materialized_views_are_left_out(world: World) -> No
     assert list(world.read()) == ["shop.t"]
 
 
-def test_a_table_that_was_dropped_while_the_dictionary_was_read_is_left_out(world: World) -> None:
+def test_a_table_that_was_dropped_while_the_dictionary_was_read_is_left_out(
+    world: Catalogue,
+) -> None:
     world.run("create table t (id number(9))")
     world.show(
         "ALL_TABLES", OWNER="SHOP", TABLE_NAME="GONE", TEMPORARY="N", NESTED="NO", SECONDARY="N", DROPPED="NO"
@@ -312,7 +287,7 @@ def test_a_table_that_was_dropped_while_the_dictionary_was_read_is_left_out(worl
     assert list(world.read()) == ["shop.t"]
 
 
-def test_a_table_that_bowline_may_not_read_is_not_seen(world: World) -> None:
+def test_a_table_that_bowline_may_not_read_is_not_seen(world: Catalogue) -> None:
     world.run("create table t (id number(9))")
     assert list(world.read()) == ["shop.t"]
 
@@ -321,7 +296,7 @@ def test_a_table_that_bowline_may_not_read_is_not_seen(world: World) -> None:
     assert world.read() == {}
 
 
-def test_a_session_without_v_database_is_told_what_it_lacks(world: World) -> None:
+def test_a_session_without_v_database_is_told_what_it_lacks(world: Catalogue) -> None:
     world.run("create table t (id number(9))")
     del world.stand_in.database.views["V$DATABASE"]
 
@@ -330,7 +305,7 @@ def test_a_session_without_v_database_is_told_what_it_lacks(world: World) -> Non
 
 
 def test_all_tables_are_read_with_as_many_statements_as_one(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: Catalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
     records = dictionary.records
@@ -354,7 +329,7 @@ def test_all_tables_are_read_with_as_many_statements_as_one(
 
 
 def test_owners_beyond_what_one_statement_takes_are_read_by_further_ones(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: Catalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dictionary, "OWNERS_AT_ONCE", 1)
     world.run(
@@ -370,7 +345,7 @@ def test_owners_beyond_what_one_statement_takes_are_read_by_further_ones(
 # --- columns -------------------------------------------------------------------------------------
 
 
-def test_a_column_of_every_supported_type_has_the_type_that_it_becomes(world: World) -> None:
+def test_a_column_of_every_supported_type_has_the_type_that_it_becomes(world: Catalogue) -> None:
     world.run(f"create table t ({', '.join(KINDS)})")
 
     one = world.table()
@@ -383,7 +358,7 @@ def test_a_column_of_every_supported_type_has_the_type_that_it_becomes(world: Wo
     assert one.refusals == ()
 
 
-def test_a_shop_is_read_as_its_owner_made_it(world: World) -> None:
+def test_a_shop_is_read_as_its_owner_made_it(world: Catalogue) -> None:
     world.run(
         "create table customer (id number(9) generated always as identity primary key,"
         " name varchar2(40 char) not null, joined date default sysdate not null)",
@@ -419,7 +394,7 @@ def test_a_shop_is_read_as_its_owner_made_it(world: World) -> None:
 
 
 def test_columns_come_in_their_order_with_invisible_and_without_dropped_and_oracles_own_ones(
-    world: World,
+    world: Catalogue,
 ) -> None:
     world.run(
         "create table t (gone number(9), b number(9), hid number(9) invisible, a number(9))",
@@ -441,7 +416,9 @@ def test_columns_come_in_their_order_with_invisible_and_without_dropped_and_orac
     assert [c.name for c in table.columns] == ["b", "hid", "a"]
 
 
-def test_a_column_that_can_not_be_migrated_is_refused_and_stays_in_the_shape(world: World) -> None:
+def test_a_column_that_can_not_be_migrated_is_refused_and_stays_in_the_shape(
+    world: Catalogue,
+) -> None:
     world.run("create table t (id number(9) primary key, doc clob, photo long raw)")
     world.alter("ALL_TAB_COLS", "COLUMN_NAME", "DOC", DATA_TYPE="XMLTYPE", DATA_TYPE_OWNER="SYS")
 
@@ -459,7 +436,7 @@ def test_a_column_that_can_not_be_migrated_is_refused_and_stays_in_the_shape(wor
     ]
 
 
-def test_a_reference_to_an_object_is_refused_whatever_its_type(world: World) -> None:
+def test_a_reference_to_an_object_is_refused_whatever_its_type(world: Catalogue) -> None:
     world.run("create table t (id number(9) primary key, who number)")
     world.alter("ALL_TAB_COLS", "COLUMN_NAME", "WHO", DATA_TYPE_MOD="REF")
 
@@ -468,7 +445,7 @@ def test_a_reference_to_an_object_is_refused_whatever_its_type(world: World) -> 
     assert "REF NUMBER" in refusal.message
 
 
-def test_a_name_that_log_miner_tells_no_changes_of_is_refused(world: World) -> None:
+def test_a_name_that_log_miner_tells_no_changes_of_is_refused(world: Catalogue) -> None:
     world.run(f"create table {'t' * 31} (id number(9) primary key)")
 
     ((refusal,),) = (one.refusals for one in world.read().values())
@@ -476,7 +453,7 @@ def test_a_name_that_log_miner_tells_no_changes_of_is_refused(world: World) -> N
     assert refusal.reason == "NameTooLong"
 
 
-def test_the_terms_of_the_migration_are_those_of_every_column(world: World) -> None:
+def test_the_terms_of_the_migration_are_those_of_every_column(world: Catalogue) -> None:
     world.run("create table t (id number(9), v varchar2(9))")
     terms = Terms()
 
@@ -521,7 +498,7 @@ def test_the_terms_of_the_migration_are_those_of_every_column(world: World) -> N
     ],
 )
 def test_the_key_is_what_rows_can_be_known_by(
-    world: World, definition: str, more: str, key: tuple[str, ...], one_lane: bool
+    world: Catalogue, definition: str, more: str, key: tuple[str, ...], one_lane: bool
 ) -> None:
     world.run(f"create table t ({definition})", *filter(None, more.split(";")))
 
@@ -547,7 +524,7 @@ def test_the_key_is_what_rows_can_be_known_by(
     ],
 )
 def test_a_key_whose_equal_values_may_differ_as_text_is_one_lanes(
-    world: World, type_text: str, one_lane: bool
+    world: Catalogue, type_text: str, one_lane: bool
 ) -> None:
     world.run(f"create table t (id {type_text} primary key, v varchar2(9))")
 
@@ -562,7 +539,7 @@ def test_a_key_whose_equal_values_may_differ_as_text_is_one_lanes(
     [{"DEFERRABLE": "DEFERRABLE"}, {"VALIDATED": "NOT VALIDATED"}],
 )
 def test_a_key_that_waits_for_the_commit_or_was_never_checked_is_none(
-    world: World, change: dict[str, Value]
+    world: Catalogue, change: dict[str, Value]
 ) -> None:
     """Such a constraint has an index that is not unique."""
     world.run("create table t (id number(9) constraint k primary key, v varchar2(9))")
@@ -574,7 +551,7 @@ def test_a_key_that_waits_for_the_commit_or_was_never_checked_is_none(
     assert (table.key, table.one_lane) == ((), True)
 
 
-def test_the_columns_of_a_key_come_in_the_order_of_its_index(world: World) -> None:
+def test_the_columns_of_a_key_come_in_the_order_of_its_index(world: Catalogue) -> None:
     world.run(
         "create table t (a number(9) not null, b number(9) not null)",
         "create unique index u on t (b, a)",
@@ -587,7 +564,9 @@ def test_the_columns_of_a_key_come_in_the_order_of_its_index(world: World) -> No
     assert world.table().table.key == ("b", "a")
 
 
-def test_a_constraint_on_an_index_that_is_not_unique_is_a_key_all_the_same(world: World) -> None:
+def test_a_constraint_on_an_index_that_is_not_unique_is_a_key_all_the_same(
+    world: Catalogue,
+) -> None:
     world.run(
         "create table t (id number(9) constraint k primary key, v varchar2(9) constraint u unique)"
     )
@@ -606,7 +585,7 @@ def test_a_constraint_on_an_index_that_is_not_unique_is_a_key_all_the_same(world
     ],
 )
 def test_an_index_on_an_expression_or_out_of_use_is_no_key_and_keeps_rows_apart(
-    world: World, change: dict[str, Value]
+    world: Catalogue, change: dict[str, Value]
 ) -> None:
     world.run(
         "create table t (id number(9) primary key)",
@@ -623,7 +602,7 @@ def test_an_index_on_an_expression_or_out_of_use_is_no_key_and_keeps_rows_apart(
     assert found == {"shop.t": (("id",), False), "shop.u": ((), True), "shop.w": (("id",), True)}
 
 
-def test_the_index_of_a_lob_keeps_no_rows_apart(world: World) -> None:
+def test_the_index_of_a_lob_keeps_no_rows_apart(world: Catalogue) -> None:
     world.run("create table t (id number(9) primary key, doc clob)")
     world.show(
         "ALL_INDEXES", OWNER="SHOP", INDEX_NAME="SYS_IL01$$", INDEX_TYPE="LOB", TABLE_OWNER="SHOP", TABLE_NAME="T",
@@ -637,7 +616,7 @@ def test_the_index_of_a_lob_keeps_no_rows_apart(world: World) -> None:
     assert not world.table().table.one_lane
 
 
-def test_a_computed_column_makes_no_key(world: World) -> None:
+def test_a_computed_column_makes_no_key(world: Catalogue) -> None:
     world.run(
         "create table t (id number(9) not null, twice number(9) as (id * 2) not null)",
         "create unique index u on t (twice)",
@@ -701,7 +680,7 @@ def test_no_key_has_a_column_that_was_refused_or_is_not_told_by_the_redo() -> No
 # --- sizes, logging, segments --------------------------------------------------------------------
 
 
-def test_rows_and_bytes_are_estimated_from_the_statistics(world: World) -> None:
+def test_rows_and_bytes_are_estimated_from_the_statistics(world: Catalogue) -> None:
     world.run("create table t (id number(9))", "create table fresh (id number(9))")
     world.alter("ALL_TABLES", "TABLE_NAME", "T", NUM_ROWS=Decimal(1_000), BLOCKS=Decimal(16))
 
@@ -711,7 +690,7 @@ def test_rows_and_bytes_are_estimated_from_the_statistics(world: World) -> None:
     assert (tables["shop.fresh"].estimated_rows, tables["shop.fresh"].estimated_bytes) == (0, 0)
 
 
-def test_a_table_tells_whether_all_its_columns_are_logged(world: World) -> None:
+def test_a_table_tells_whether_all_its_columns_are_logged(world: Catalogue) -> None:
     world.run(
         "create table t (id number(9))",
         "create table keyed (id number(9) primary key)",
@@ -727,7 +706,7 @@ def test_a_table_tells_whether_all_its_columns_are_logged(world: World) -> None:
     assert after == {"shop.t": True, "shop.keyed": True}
 
 
-def test_truncate_leaves_the_object_and_gives_it_another_segment(world: World) -> None:
+def test_truncate_leaves_the_object_and_gives_it_another_segment(world: Catalogue) -> None:
     world.run("create table t (id number(9))")
     (before,) = world.table().segments
     world.run("truncate table t")
@@ -738,7 +717,7 @@ def test_truncate_leaves_the_object_and_gives_it_another_segment(world: World) -
     assert world.table().table.identity == str(after.object_id)
 
 
-def test_partitions_are_segments_of_one_table(world: World) -> None:
+def test_partitions_are_segments_of_one_table(world: Catalogue) -> None:
     world.run("create table t (id number(9) primary key)")
     (whole,) = world.table().segments
     world.alter("ALL_OBJECTS", "OBJECT_NAME", "T", DATA_OBJECT_ID=None)
@@ -764,7 +743,7 @@ def test_partitions_are_segments_of_one_table(world: World) -> None:
 
 
 def test_rows_of_an_index_organised_table_are_known_by_its_index_and_its_overflow(
-    world: World,
+    world: Catalogue,
 ) -> None:
     world.run(
         "create table t (id number(9) constraint pk_t primary key, v varchar2(9))",
@@ -786,7 +765,7 @@ def test_rows_of_an_index_organised_table_are_known_by_its_index_and_its_overflo
 
 
 def test_the_rows_of_a_selected_table_come_under_its_name_in_the_model(
-    world: World, tmp_path: Path
+    world: Catalogue, tmp_path: Path
 ) -> None:
     world.run(
         "create table t (id number(9))",
@@ -815,7 +794,7 @@ SHAPE = (
 )
 
 
-def fingerprints(world: World) -> tuple[str, str]:
+def fingerprints(world: Catalogue) -> tuple[str, str]:
     tables = list(world.read().values())
     return catalog.fingerprint(tables), catalog.fingerprint(tables, own=True)
 
@@ -833,7 +812,7 @@ def fingerprints(world: World) -> tuple[str, str]:
     ],
 )
 def test_ddl_that_changes_a_selected_shape_changes_both_fingerprints(
-    world: World, ddl: str
+    world: Catalogue, ddl: str
 ) -> None:
     world.run(*SHAPE)
     before = fingerprints(world)
@@ -856,7 +835,7 @@ def test_ddl_that_changes_a_selected_shape_changes_both_fingerprints(
         "create table bowline.t (id number(9))",
     ],
 )
-def test_other_ddl_leaves_both_fingerprints(world: World, ddl: str) -> None:
+def test_other_ddl_leaves_both_fingerprints(world: Catalogue, ddl: str) -> None:
     world.run(*SHAPE)
     before = fingerprints(world)
 
@@ -873,7 +852,7 @@ def test_other_ddl_leaves_both_fingerprints(world: World, ddl: str) -> None:
     ],
 )
 def test_what_becomes_the_same_changes_oracles_own_fingerprint_alone(
-    world: World, ddl: tuple[str, ...]
+    world: Catalogue, ddl: tuple[str, ...]
 ) -> None:
     world.run(*SHAPE)
     shared, own = fingerprints(world)
@@ -884,7 +863,7 @@ def test_what_becomes_the_same_changes_oracles_own_fingerprint_alone(
     assert fingerprints(world)[1] != own
 
 
-def test_a_partition_that_oracle_adds_by_itself_leaves_both_fingerprints(world: World) -> None:
+def test_a_partition_that_oracle_adds_by_itself_leaves_both_fingerprints(world: Catalogue) -> None:
     world.run(*SHAPE)
     before = fingerprints(world)
 
@@ -896,7 +875,7 @@ def test_a_partition_that_oracle_adds_by_itself_leaves_both_fingerprints(world: 
     assert fingerprints(world) == before
 
 
-def test_the_hidden_column_of_an_index_leaves_both_fingerprints(world: World) -> None:
+def test_the_hidden_column_of_an_index_leaves_both_fingerprints(world: Catalogue) -> None:
     """It takes a number among the columns, and the others' change when it goes."""
     world.run(*SHAPE)
     before = fingerprints(world)
@@ -910,14 +889,14 @@ def test_the_hidden_column_of_an_index_leaves_both_fingerprints(world: World) ->
     assert fingerprints(world) == before
 
 
-def test_the_order_in_which_tables_are_given_leaves_the_fingerprint(world: World) -> None:
+def test_the_order_in_which_tables_are_given_leaves_the_fingerprint(world: Catalogue) -> None:
     world.run(*SHAPE)
     tables = list(world.read().values())
 
     assert catalog.fingerprint(tables[::-1]) == catalog.fingerprint(tables)
 
 
-def test_equal_shapes_have_the_digest_that_postgresql_gives_them(world: World) -> None:
+def test_equal_shapes_have_the_digest_that_postgresql_gives_them(world: Catalogue) -> None:
     """The form is that of endpoints/postgres/catalog.py: the two are compared before a switch."""
     world.run(
         "create table item (id number(9) primary key, v varchar2(5), twice number(12,2) as (id * 2))"
@@ -932,7 +911,7 @@ def test_equal_shapes_have_the_digest_that_postgresql_gives_them(world: World) -
     assert fingerprints(world)[0] == hashlib.sha256(text.encode()).hexdigest()
 
 
-def test_shapes_say_what_the_fingerprint_is_made_of(world: World) -> None:
+def test_shapes_say_what_the_fingerprint_is_made_of(world: Catalogue) -> None:
     world.run(*SHAPE)
 
     shapes = catalog.shapes(world.read().values())
@@ -940,7 +919,7 @@ def test_shapes_say_what_the_fingerprint_is_made_of(world: World) -> None:
     assert [c.name for c in shapes[TableName("shop", "item")]] == ["id", "v"]
 
 
-def test_all_queries_see_one_dictionary(world: World) -> None:
+def test_all_queries_see_one_dictionary(world: Catalogue) -> None:
     world.run("create table t (id number(9))")
     with (
         dictionary.reading(world.site) as connection,
@@ -953,12 +932,12 @@ def test_all_queries_see_one_dictionary(world: World) -> None:
 # --- sequences -----------------------------------------------------------------------------------
 
 
-def sequences(world: World, *owners: str) -> dict[str, OracleSequence]:
+def sequences(world: Catalogue, *owners: str) -> dict[str, OracleSequence]:
     with dictionary.reading(world.site) as connection:
         return {str(one.sequence): one for one in read_sequences(connection, owners or ["SHOP"])}
 
 
-def test_sequences_tell_how_they_count_and_how_far_they_are(world: World) -> None:
+def test_sequences_tell_how_they_count_and_how_far_they_are(world: Catalogue) -> None:
     world.run(
         "create sequence order_id start with 100 increment by 5 cache 10",
         "create sequence down start with -1 increment by -1 minvalue -9 maxvalue -1 cycle nocache",
@@ -976,14 +955,14 @@ def test_sequences_tell_how_they_count_and_how_far_they_are(world: World) -> Non
     assert (found["shop.down"].last_number, found["shop.down"].increment) == (-1, -1)
 
 
-def test_numbers_in_a_cache_count_as_given_out(world: World) -> None:
+def test_numbers_in_a_cache_count_as_given_out(world: Catalogue) -> None:
     world.run("create sequence s cache 10", "create table t (id number(9))")
     world.run("insert into t values (s.nextval)", "commit")
 
     assert sequences(world)["shop.s"].state == SequenceState(10, 1)
 
 
-def test_the_sequences_of_identity_columns_and_of_others_are_left_out(world: World) -> None:
+def test_the_sequences_of_identity_columns_and_of_others_are_left_out(world: Catalogue) -> None:
     world.run(
         "create table t (id number(9) generated always as identity)",
         "create sequence s",
@@ -996,7 +975,7 @@ def test_the_sequences_of_identity_columns_and_of_others_are_left_out(world: Wor
     assert sequences(world, "NOBODY") == {}
 
 
-def test_two_sequences_that_would_become_one_are_refused_by_name(world: World) -> None:
+def test_two_sequences_that_would_become_one_are_refused_by_name(world: Catalogue) -> None:
     world.run("create sequence s", 'create sequence "s"')
 
     with pytest.raises(Unsupported, match=r"SHOP\.S and SHOP\.s would both be shop\.s"):

@@ -14,12 +14,7 @@ import pytest
 from bowline_worker.contract import (
     BadConfig,
     BowlineError,
-    Config,
-    Connection,
-    Engine,
     NotPermitted,
-    Role,
-    Side,
     TlsMode,
     TryAgain,
     Unsupported,
@@ -27,7 +22,6 @@ from bowline_worker.contract import (
 from bowline_worker.endpoints.oracle.connection import connect, translate
 from bowline_worker.endpoints.site import Site
 from oracle.standin.backend import Column, Kind, OraError, Result
-from oracle.test_wire import certificate
 from oracle.wire_rig import (
     ECHO,
     PASSWORD,
@@ -36,10 +30,12 @@ from oracle.wire_rig import (
     USER,
     Request,
     Rig,
+    certificate,
     close,
     running,
     table,
 )
+from oracle.world import a_secret, a_site
 
 SETTLE = (
     "alter session set nls_date_format = 'SYYYY-MM-DD HH24:MI:SS'"
@@ -52,11 +48,7 @@ SETTLE = (
 
 @pytest.fixture
 def secret(tmp_path: Path) -> Path:
-    directory = tmp_path / "secret"
-    directory.mkdir()
-    (directory / "username").write_text(USER)
-    (directory / "password").write_text(PASSWORD)
-    return directory
+    return a_secret(tmp_path, USER, PASSWORD)
 
 
 @pytest.fixture
@@ -67,15 +59,7 @@ def rig() -> Iterator[Rig]:
 
 
 def site(secret: Path, port: int, **place: Any) -> Site:
-    place = {"service_name": SERVICE, "tls_mode": TlsMode.PREFER} | place
-    source = Connection(
-        engine=Engine.ORACLE, host="127.0.0.1", port=port, database="shop", credentials=str(secret), **place
-    )  # fmt: skip
-    config = Config(
-        migration="default.shop", job="shop-capture-1", job_uid="u", role=Role.CAPTURE,
-        source=source, target=source, include=["SHOP.*"], journal="/nowhere", journal_max_bytes=1,
-    )  # fmt: skip
-    return Site(config, Side.SOURCE)
+    return a_site(secret, port, **({"service_name": SERVICE} | place))
 
 
 def travels(place: Site) -> None:

@@ -10,10 +10,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import oracledb
 import pytest
 
-from bowline_worker.contract import Config, Connection, Engine, Role, Side, TlsMode, Unsafe
+from bowline_worker.contract import Unsafe
 from bowline_worker.endpoints.oracle.connection import connect
 from bowline_worker.endpoints.oracle.logminer import MISSING_SECONDS, LogMiner
 from bowline_worker.endpoints.oracle.logs import FILES_IN_A_STEP
@@ -24,9 +23,8 @@ from bowline_worker.endpoints.oracle.selection import Selection
 from bowline_worker.endpoints.site import Site
 from bowline_worker.model import Position, TableName
 from oracle.standin.redolog.adversities import Adversities, Chance
-from oracle.standin.whole import SERVICE, StandIn
+from oracle.world import World, world
 
-APP, BOWLINE = ("SHOP", "shop"), ("BOWLINE", "bowline")
 ITEM = TableName("SHOP", "ITEM")
 SELECTION = Selection(tables={("SHOP", "ITEM"): ITEM})
 TABLE = (
@@ -108,16 +106,8 @@ def as_row(image: Mapping[str, object]) -> tuple[object, ...]:
 
 
 @dataclass
-class World:
-    stand_in: StandIn
-    app: oracledb.Connection
-    site: Site
-    scratch: Path
-
-    def run(self, *statements: str) -> None:
-        with self.app.cursor() as cursor:
-            for statement in statements:
-                cursor.execute(statement)
+class Shop(World):
+    """With one table that the stream carries."""
 
     def capture(self) -> Capture:
         """Begin a stream now."""
@@ -137,26 +127,10 @@ class World:
 
 
 @contextmanager
-def world(tmp_path: Path, adversities: Adversities | None = None, **log: Any) -> Iterator[World]:
-    secret = tmp_path / "secret"
-    secret.mkdir()
-    (secret / "username").write_text(BOWLINE[0])
-    (secret / "password").write_text(BOWLINE[1])
-    with StandIn([APP, BOWLINE], adversities=adversities, **log) as stand_in:
-        place = Connection(
-            engine=Engine.ORACLE, host="127.0.0.1", port=stand_in.port, database=SERVICE, service_name=SERVICE,
-            tls_mode=TlsMode.PREFER, credentials=str(secret),
-        )  # fmt: skip
-        config = Config(
-            migration="default.shop", job="shop-capture-1", job_uid="u", role=Role.CAPTURE,
-            source=place, target=place, include=["SHOP.*"], journal="/nowhere", journal_max_bytes=1,
-        )  # fmt: skip
-        dsn = f"127.0.0.1:{stand_in.port}/{SERVICE}"
-        app = oracledb.connect(user=APP[0], password=APP[1], dsn=dsn)
-        with closing(app):
-            here = World(stand_in, app, Site(config, Side.SOURCE), tmp_path)
-            here.run(*TABLE)
-            yield here
+def shop(place: Path, adversities: Adversities | None = None, **log: Any) -> Iterator[Shop]:
+    with world(Shop, place, adversities, **log) as here:
+        here.run(*TABLE)
+        yield here
 
 
 def plain(row: tuple[object, ...]) -> tuple[object, ...]:
@@ -164,12 +138,12 @@ def plain(row: tuple[object, ...]) -> tuple[object, ...]:
     return tuple(getattr(value, "text", value) for value in row)
 
 
-def same(capture: Capture, world: World) -> None:
-    assert {key: plain(row) for key, row in capture.rows.items()} == world.final()
+def same(capture: Capture, here: Shop) -> None:
+    assert {key: plain(row) for key, row in capture.rows.items()} == here.final()
 
 
 def test_what_committed_comes_and_nothing_else(tmp_path: Path) -> None:
-    with world(tmp_path) as here:
+    with shop(tmp_path) as here:
         capture = here.capture()
         here.run(
             "insert into item values (1, 'a ''rope''', 12.5, date '2024-02-29')",
@@ -196,7 +170,7 @@ def test_what_committed_comes_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_a_transaction_that_was_open_when_the_stream_began_comes_whole(tmp_path: Path) -> None:
-    with world(tmp_path) as here:
+    with shop(tmp_path) as here:
         here.run("insert into item values (1, 'before the snapshot', 1, null)")
 
         capture = here.capture()
@@ -208,7 +182,7 @@ def test_a_transaction_that_was_open_when_the_stream_began_comes_whole(tmp_path:
 
 def test_what_commits_at_the_very_scn_of_the_snapshot_is_in_one_of_the_two(tmp_path: Path) -> None:
     """It was in the snapshot, and came by the stream once more."""
-    with world(tmp_path) as here:
+    with shop(tmp_path) as here:
         here.run("insert into item values (1, 'at the SCN', 1, null)", "commit")
         capture = here.capture()
         start = capture.saved.start
@@ -225,7 +199,7 @@ def test_what_commits_at_the_very_scn_of_the_snapshot_is_in_one_of_the_two(tmp_p
 def test_a_log_that_is_gone_is_waited_for_and_then_named(tmp_path: Path) -> None:
     adversities = Adversities()
     adversities.set({"purged_archive": "always"})
-    with world(tmp_path, adversities, groups=2, kept_archives=1) as here:
+    with shop(tmp_path, adversities, groups=2, kept_archives=1) as here:
         capture = here.capture()
         here.run("insert into item values (1, 'lost', 1, null)", "commit")
         for _ in range(6):
@@ -243,7 +217,7 @@ def test_a_log_that_is_gone_is_waited_for_and_then_named(tmp_path: Path) -> None
 
 def test_logs_without_a_row_of_ours_do_not_hold_the_stream_up(tmp_path: Path) -> None:
     """The step ended before the first commit, and began again at the same place, for ever."""
-    with world(tmp_path) as here:
+    with shop(tmp_path) as here:
         capture = here.capture()
         for _ in range(5 * FILES_IN_A_STEP):
             here.run("alter system switch logfile")
@@ -255,7 +229,7 @@ def test_logs_without_a_row_of_ours_do_not_hold_the_stream_up(tmp_path: Path) ->
 
 
 def test_another_database_at_the_same_place_is_refused(tmp_path: Path) -> None:
-    with world(tmp_path) as here:
+    with shop(tmp_path) as here:
         capture = here.capture()
         here.stand_in.database.resetlogs_scn += 1
 
@@ -284,7 +258,7 @@ def one_history(place: Path, seed: int, threads: int) -> Counter[str]:
     gone: dict[str, Chance] = {"purged_archive": "never", "missing_file": "never"}
     adversities = Adversities.all(seed, 0.3, **gone)
     log = {"file_bytes": 20_000, "csf_bytes": 120, "strand_records": 8, "threads": threads}
-    with world(place, adversities, **log) as here:
+    with shop(place, adversities, **log) as here:
         capture, draw = here.capture(), Random(seed)
         for _ in range(12):
             work(here, draw)
@@ -299,7 +273,7 @@ def one_history(place: Path, seed: int, threads: int) -> Counter[str]:
     return adversities.fired
 
 
-def work(here: World, draw: Random) -> None:
+def work(here: Shop, draw: Random) -> None:
     """Some transactions, some of them taken back in part or whole."""
     for _ in range(draw.randint(1, 6)):
         for _ in range(draw.randint(1, 6)):

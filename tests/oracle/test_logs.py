@@ -11,19 +11,14 @@ from hypothesis import strategies as st
 from bowline_worker.contract import Unsafe
 from bowline_worker.endpoints.oracle.logs import Choice, LogFile, LogMissing, choose
 
-NO_END = 2**64 - 1
 
-
-def online(thread: int, sequence: int, *, current: bool = False) -> LogFile:
+def online(thread: int, sequence: int) -> LogFile:
     """Log n holds the SCNs from 100n on."""
-    first = 100 * sequence
-    end = NO_END if current else first + 100
-    return LogFile(thread, sequence, first, end, f"/redo{thread}_{sequence}", current=current)
+    return LogFile(thread, sequence, 100 * sequence, f"/redo{thread}_{sequence}")
 
 
 def archive(thread: int, sequence: int) -> LogFile:
-    first = 100 * sequence
-    return LogFile(thread, sequence, first, first + 100, f"/arch{thread}_{sequence}", archived=True)
+    return LogFile(thread, sequence, 100 * sequence, f"/arch{thread}_{sequence}", archived=True)
 
 
 def names(choice: Choice) -> list[str]:
@@ -43,20 +38,20 @@ def names(choice: Choice) -> list[str]:
 def test_an_archive_is_preferred_and_each_sequence_comes_once(
     sequences: Mapping[int, int], scn: int, wanted: list[str]
 ) -> None:
-    files = [online(1, 5), online(1, 6), online(1, 7, current=True), archive(1, 5), archive(1, 4)]
+    files = [online(1, 5), online(1, 6), online(1, 7), archive(1, 5), archive(1, 4)]
 
     assert names(choose(files, sequences=sequences, scn=scn)) == wanted
 
 
 def test_copies_at_two_destinations_are_one_file() -> None:
-    files = [archive(1, 5), archive(1, 5), online(1, 6, current=True)]
+    files = [archive(1, 5), archive(1, 5), online(1, 6)]
 
     assert names(choose(files, sequences={1: 5}, scn=0)) == ["/arch1_5", "/redo1_6"]
 
 
 @pytest.mark.parametrize("missing", [4, 5, 6])
 def test_a_gap_is_named_and_nothing_is_mined(missing: int) -> None:
-    files = [archive(1, n) for n in (4, 5, 6) if n != missing] + [online(1, 7, current=True)]
+    files = [archive(1, n) for n in (4, 5, 6) if n != missing] + [online(1, 7)]
 
     with pytest.raises(LogMissing, match=f"log sequence {missing} of redo thread 1") as caught:
         choose(files, sequences={1: 4}, scn=0)
@@ -67,17 +62,17 @@ def test_a_gap_is_named_and_nothing_is_mined(missing: int) -> None:
 
 def test_a_thread_that_was_read_and_has_no_logs_any_more_is_missed() -> None:
     with pytest.raises(LogMissing, match="log sequence 9 of redo thread 2"):
-        choose([online(1, 7, current=True)], sequences={1: 7, 2: 9}, scn=0)
+        choose([online(1, 7)], sequences={1: 7, 2: 9}, scn=0)
 
 
 def test_logs_that_are_older_than_the_cursor_are_no_answer() -> None:
     """A database that was restored has lower sequences again."""
     with pytest.raises(LogMissing, match="log sequence 9"):
-        choose([online(1, 7, current=True)], sequences={1: 9}, scn=0)
+        choose([online(1, 7)], sequences={1: 9}, scn=0)
 
 
 def test_a_thread_that_opens_later_is_read_too() -> None:
-    files = [online(1, 7, current=True), online(2, 1), online(2, 2, current=True)]
+    files = [online(1, 7), online(2, 1), online(2, 2)]
 
     assert names(choose(files, sequences={1: 7}, scn=50)) == ["/redo1_7", "/redo2_1", "/redo2_2"]
 
@@ -85,11 +80,11 @@ def test_a_thread_that_opens_later_is_read_too() -> None:
 def test_a_thread_whose_logs_are_all_younger_than_the_start_has_lost_one() -> None:
     """The start of the stream was passed over in silence, with whatever committed between it and the oldest log."""
     with pytest.raises(LogMissing, match="log sequence 6 of redo thread 1"):
-        choose([online(1, 7, current=True)], sequences={}, scn=650)
+        choose([online(1, 7)], sequences={}, scn=650)
 
 
 def test_a_step_takes_no_more_files_than_it_may_and_ends_where_the_rest_begins() -> None:
-    files = [archive(1, n) for n in range(1, 10)] + [online(2, 3, current=True)]
+    files = [archive(1, n) for n in range(1, 10)] + [online(2, 3)]
 
     choice = choose(files, sequences={1: 1}, scn=300, limit=4)
 

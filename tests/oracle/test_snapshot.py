@@ -42,8 +42,8 @@ from bowline_worker.endpoints.postgres.connection import SETTINGS
 from bowline_worker.endpoints.postgres.statements import copy_lines
 from bowline_worker.model import Row
 from oracle.standin.wire.faults import Call, When
-from oracle.test_logminer import World, world
 from oracle.type_cases import CASES, supported
+from oracle.world import World, world
 
 OWNER = "SHOP"
 WIDE_COLUMNS = [f"C{number}" for number in range(len(CASES))]
@@ -68,14 +68,14 @@ Keys = st.sets(
 
 @pytest.fixture(scope="module")
 def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with world(tmp_path_factory.mktemp("snapshot")) as found:
+    with world(World, tmp_path_factory.mktemp("snapshot")) as found:
         yield found
 
 
 @pytest.fixture
 def alone(tmp_path: Path) -> Iterator[World]:
     """A server for a test that takes something away from it."""
-    with world(tmp_path) as found:
+    with world(World, tmp_path) as found:
         yield found
 
 

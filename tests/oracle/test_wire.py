@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import oracledb
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from oracle.standin.backend import Account, Column, Kind, OraError, Result
 from oracle.standin.wire.server import Server
@@ -30,6 +25,7 @@ from oracle.wire_rig import (
     Request,
     Rig,
     affecting,
+    certificate,
     close,
     running,
     table,
@@ -312,35 +308,6 @@ def test_a_server_that_stops_ends_its_sessions() -> None:
     with pytest.raises(oracledb.DatabaseError, match="DPY-4011"):
         connection.ping()
     close(connection)
-
-
-def certificate(directory: Path) -> ssl.SSLContext:
-    """Make a certificate for 127.0.0.1, leave it as a client's wallet, and give the server's side of it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.now(UTC)
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    public = signed.public_bytes(serialization.Encoding.PEM)
-    private = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    (directory / "ewallet.pem").write_bytes(public)
-    (directory / "server.pem").write_bytes(private + public)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(directory / "server.pem")
-    return context
 
 
 @pytest.mark.parametrize("dn_match", [True, False])

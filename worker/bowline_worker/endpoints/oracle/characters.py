@@ -45,9 +45,7 @@ class Text(OracleType):
         return self._text(value)
 
     def _from_driver(self, value: object) -> bytes | None:
-        if not isinstance(value, str):
-            self.refuse(value, "was not fetched as text", FETCH_HINT)
-        return self._text(value)
+        return self._text(self.fetched_text(value, FETCH_HINT))
 
     def _text(self, text: str) -> bytes | None:
         if not text:
@@ -104,9 +102,7 @@ class Clob(OracleType):
         self.refuse_unknown(value)
 
     def _from_driver(self, value: object) -> bytes | None:
-        if not isinstance(value, str):
-            self.refuse(value, "was not fetched as text", FETCH_HINT)
-        shown = without_nul(self, value)
+        shown = without_nul(self, self.fetched_text(value, FETCH_HINT))
         return None if shown is None else encode(self, shown)
 
     def _to_oracle(self, text: bytes) -> Bind:

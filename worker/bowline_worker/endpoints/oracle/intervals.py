@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 from bowline_worker.endpoints.oracle.kinds import Bind, OracleColumn, OracleType, PostgresType
 from bowline_worker.endpoints.oracle.policy import Terms
@@ -50,20 +52,29 @@ def _counted(number: int, unit: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class YearToMonth(OracleType):
-    """INTERVAL YEAR(precision) TO MONTH."""
+class _Interval(OracleType):
+    """Redo and driver give both kinds as Oracle prints them."""
 
-    precision: int
+    redo_kind: ClassVar[type[IntervalYm] | type[IntervalDs]]
 
     def _from_redo(self, value: object) -> bytes:
-        if not isinstance(value, IntervalYm):
+        if not isinstance(value, self.redo_kind):
             self.refuse_unknown(value)
         return self._text(value.text)
 
     def _from_driver(self, value: object) -> bytes:
-        if not isinstance(value, str):
-            self.refuse(value, "was not fetched as text", "select it by TO_CHAR")
-        return self._text(value)
+        return self._text(self.fetched_text(value, "select it by TO_CHAR"))
+
+    @abstractmethod
+    def _text(self, text: str) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class YearToMonth(_Interval):
+    """INTERVAL YEAR(precision) TO MONTH."""
+
+    redo_kind = IntervalYm
+    precision: int
 
     def _text(self, text: str) -> bytes:
         found = _YM.fullmatch(text)
@@ -91,21 +102,12 @@ class YearToMonth(OracleType):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DayToSecond(OracleType):
+class DayToSecond(_Interval):
     """INTERVAL DAY(precision) TO SECOND(digits)."""
 
+    redo_kind = IntervalDs
     precision: int
     digits: int
-
-    def _from_redo(self, value: object) -> bytes:
-        if not isinstance(value, IntervalDs):
-            self.refuse_unknown(value)
-        return self._text(value.text)
-
-    def _from_driver(self, value: object) -> bytes:
-        if not isinstance(value, str):
-            self.refuse(value, "was not fetched as text", "select it by TO_CHAR")
-        return self._text(value)
 
     def _text(self, text: str) -> bytes:
         found = _DS.fullmatch(text)

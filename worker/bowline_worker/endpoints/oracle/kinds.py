@@ -216,6 +216,12 @@ class OracleType(ABC):
         """Refuse what is no value of this type, or in no form of it that we know."""
         self.refuse(value, f"is not a {self.column.data_type} in a known form")
 
+    def fetched_text(self, value: object, hint: str) -> str:
+        """Take what the driver fetched where the select gives text; `hint`: how to select it so."""
+        if not isinstance(value, str):
+            self.refuse(value, "was not fetched as text", hint)
+        return value
+
     def answer(self, kind: Strange, value: object, replacement: T) -> T | None:
         """Give the policy's answer to a value, and count it."""
         answer = self.terms.policy.answer(kind)

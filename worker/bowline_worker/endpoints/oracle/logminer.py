@@ -41,11 +41,11 @@ _ORIGIN: Final = "select dbid, resetlogs_change#, current_scn from v$database"
 _OPEN: Final = """\
 select x.con_id, x.xidusn, x.xidslot, x.xidsqn, x.start_scn from gv$transaction x"""
 _ONLINE: Final = """\
-select l.thread#, l.sequence#, l.first_change#, l.next_change#, f.member, l.status
+select l.thread#, l.sequence#, l.first_change#, f.member
   from v$log l join (select group#, min(member) member from v$logfile group by group#) f on f.group# = l.group#
  where l.status in ('CURRENT', 'ACTIVE', 'INACTIVE')"""
 _ARCHIVED: Final = """\
-select thread#, sequence#, first_change#, next_change#, name
+select thread#, sequence#, first_change#, name
   from v$archived_log
  where name is not null and archived = 'YES' and deleted = 'NO' and status = 'A'
    and resetlogs_change# = :resetlogs and next_change# > :scn
@@ -148,15 +148,13 @@ class LogMiner:
 
     def _choose(self, miner: Miner, origin: Origin) -> Choice:
         sequences = {thread: bound.address.sequence for thread, bound in miner.bounds.items()}
+        scn = miner.place.mine_from
         # The archives last: a log that is archived in between is in both, and never in neither.
-        files = [
-            LogFile(thread, sequence, first, end, name, current=status == "CURRENT")
-            for thread, sequence, first, end, name, status in self._rows(_ONLINE)
-        ]
+        files = [LogFile(*row) for row in self._rows(_ONLINE)]
         files += [
-            LogFile(thread, sequence, first, end, name, archived=True)
-            for thread, sequence, first, end, name in self._rows(
-                _ARCHIVED, resetlogs=origin.resetlogs, scn=miner.place.mine_from
+            LogFile(thread, sequence, first, name, archived=True)
+            for thread, sequence, first, name in self._rows(
+                _ARCHIVED, resetlogs=origin.resetlogs, scn=scn
             )
         ]
         # In files without a row that is wanted, the cursor does not move: then more of them are read at once.
@@ -164,7 +162,7 @@ class LogMiner:
         self._limit = self._limit * 2 if has_stood else FILES_IN_A_STEP
         # A step that was given out in part before a restart is mined whole, whatever it takes.
         limit = len(files) if miner.least_upper else self._limit
-        return choose(files, sequences=sequences, scn=miner.place.mine_from, limit=limit)
+        return choose(files, sequences=sequences, scn=scn, limit=limit)
 
     def _start(self, files: Sequence[LogFile]) -> None:
         with self._connection.cursor() as cursor:

@@ -25,10 +25,8 @@ class LogFile:
     thread: int
     sequence: int
     first: int  #: the lowest SCN that may be in it: FIRST_CHANGE#
-    next: int  #: the first SCN that is not in it any more: NEXT_CHANGE#; of a current log, larger than all
     name: str
     archived: bool = False
-    current: bool = False
 
 
 class LogMissing(Exception):

@@ -138,9 +138,8 @@ class Temporal(OracleType):
         return self._text(moment)
 
     def _from_driver(self, value: object) -> bytes:
-        if not isinstance(value, str):
-            self.refuse(value, "was not fetched as text", f"select it by the mask {self.mask}")
-        moment = self._read(value)
+        text = self.fetched_text(value, f"select it by the mask {self.mask}")
+        moment = self._read(text)
         if (moment.offset is not None) is not self.is_instant:
             self.refuse(value, "has a zone where the column has none, or none where it has one")
         return self._text(moment)
