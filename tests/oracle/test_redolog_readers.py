@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 from threading import Thread
@@ -60,11 +61,17 @@ def run(
             work.act()
         reader.step(meanwhile)
     work.finish()
+    read_to_the_end(reader)
+    return reader
+
+
+def read_to_the_end(reader: Reader) -> None:
+    """Until four steps in a row were read whole: any one of them may be hit by a log switch."""
     quiet = 0
     for _ in range(200):
         quiet = quiet + 1 if reader.step() >= 0 else 0
         if quiet > 3:
-            return reader
+            return
     raise AssertionError("the reader never comes to an end")
 
 
@@ -241,9 +248,10 @@ def test_a_log_can_be_read_while_it_is_written() -> None:
     writer = Thread(target=write)
     writer.start()
     while writer.is_alive():
-        reader.step()
+        # Two views are not read at one instant: a log that was switched between them is in neither.
+        with suppress(GapError):
+            reader.step()
     writer.join()
-    settled = [reader.step() for _ in range(8)]
+    read_to_the_end(reader)
 
-    assert settled[-1] >= 0
     assert problems(reader) == []
