@@ -6,7 +6,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo demo-kubernetes test test-unit test-api test-node image lint crds conformance mutants soak bench-load bench-redo clean
+.PHONY: help setup demo demo-kubernetes test test-unit test-api test-node image lint crds conformance mutants adversity soak bench-load bench-redo clean
 
 help: ## Show what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ soak: $(READY) ## The road under kill -9 of every role: SEEDS=20 of them, or SEE
 
 mutants: $(READY) ## Break the product in one place at a time: each break must be noticed by its test
 	@PYTHONPATH=tests $(RUN) -m mutants.harness $(NAMES)
+
+adversity: $(READY) ## What Oracle's redo does to naive readers, and not to Bowline: SEEDS=20; ADVERSITY=late_redo SEED=7
+	@PYTHONPATH=tests $(RUN) -m adversity $(if $(ADVERSITY),--adversity $(ADVERSITY)) $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),20))
 
 bench-load: $(READY) ## Lag under 2,000 changes a second for a minute, then ten cutovers in a row
 	@$(RUN) -m bench.load
