@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
@@ -42,7 +43,33 @@ class Straight(Workload):
     def _rollback(self, work: Work) -> None: ...
 
 
-def statements(log: RedoLog) -> Iterator[list[tuple[Row, Redo]]]:
+Read: TypeAlias = Callable[[str], Redo]
+Ours: TypeAlias = Callable[[Row], bool]
+
+
+def of_the_schema(row: Row) -> bool:
+    return row.seg_owner == "S"
+
+
+def by_name(row: Row) -> bool:
+    """Take what the dictionary has the table's name for now."""
+    return of_the_schema(row) and row.table_name == PLAIN.name
+
+
+def of_anybody(row: Row) -> bool:
+    """Take whatever changes a row."""
+    return bool(row.sql_redo)
+
+
+_JOINED = re.compile(r"(UNISTR\('(?:[^']|'')*'\))(?: *\|\| *UNISTR\('(?:[^']|'')*'\))+")
+
+
+def first_piece(sql: str) -> Redo:
+    """Take the first of the pieces of a text for the whole of it."""
+    return parse(_JOINED.sub(r"\1", sql))
+
+
+def statements(log: RedoLog, ours: Ours, read: Read) -> Iterator[list[tuple[Row, Redo]]]:
     """Yield the changes of each committed transaction, from all logs that there ever were."""
     miner = LogMiner(log)
     names = {a.file.sequence: a.name for a in log.threads[1].archives}
@@ -62,8 +89,8 @@ def statements(log: RedoLog) -> Iterator[list[tuple[Row, Redo]]]:
         xid = (row.xidusn, row.xidslt, row.xidsqn)
         if row.operation_code == COMMIT:
             yield open_.pop(xid, [])
-        elif row.operation_code in ROW_CODES and row.seg_owner == "S":
-            open_.setdefault(xid, []).append((row, parse(sql)))
+        elif row.operation_code in ROW_CODES and ours(row):
+            open_.setdefault(xid, []).append((row, read(sql)))
 
 
 Text: TypeAlias = Callable[[object], bytes | None]
@@ -89,10 +116,18 @@ def number_text(value: object) -> bytes | None:
     return float_text(float(text), is_single=False).encode()
 
 
-def believe(log: RedoLog, table: TableShape, text: Text, *, skips_echo: bool = False) -> Rows:
+def believe(
+    log: RedoLog,
+    table: TableShape,
+    text: Text,
+    *,
+    skips_echo: bool = False,
+    ours: Ours = of_the_schema,
+    read: Read = parse,
+) -> Rows:
     """Apply the statements as they stand; `skips_echo`: an UPDATE of what was just inserted says nothing new."""
     rows: Rows = {}
-    for changes in statements(log):
+    for changes in statements(log, ours, read):
         inserted: Cells | None = None
         for row, redo in changes:
             new, known = _cells(table, redo.set, text), _cells(table, redo.where, text)

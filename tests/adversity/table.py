@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
+from typing import Any
 
 from adversity import believing
 from adversity.believing import Straight
@@ -90,7 +91,13 @@ def _careless(name: str) -> Case:
 
 
 def _believing(
-    table: TableShape, fires: str, naive: str, chances: Mapping[str, Chance], **how: bool
+    table: TableShape,
+    fires: str,
+    naive: str,
+    chances: Mapping[str, Chance],
+    *,
+    text: believing.Text = believing.number_text,
+    **how: Any,
 ) -> Case:
     """Make a case of statements that don't say what they seem to."""
 
@@ -102,7 +109,7 @@ def _believing(
     def read_naively(seed: int) -> Outcome:
         mined = log(seed)
         db = believing.run(seed, mined, table).db
-        rows = believing.believe(mined, table, believing.number_text, **how)
+        rows = believing.believe(mined, table, text, **how)
         return Outcome(fired=mined.adversities.fired[fires], wrong=differences(rows, truth(db)))
 
     def read(seed: int) -> Outcome:
@@ -119,6 +126,8 @@ WIDER = replace(
     columns=[replace(each, length=50) if each.name == "V" else each for each in PLAIN.columns],
 )
 WIDENING = 'alter table "S"."PLAIN" modify ("V" varchar2(50))'
+DROP = 'drop table "S"."PLAIN"'
+_RECYCLED: Mapping[str, Chance] = {"recycle_bin": "always"}
 
 
 def _read_with_the_new_dictionary(seed: int) -> Outcome:
@@ -130,8 +139,27 @@ def _read_with_the_new_dictionary(seed: int) -> Outcome:
     return Outcome(fired=fired, wrong=differences(rows, truth(db)))
 
 
-def _mine_across_ddl(seed: int) -> Outcome:
-    log = log_of(Adversities(seed=seed))
+def _read_by_name(seed: int) -> Outcome:
+    adversities = Adversities(seed=seed)
+    adversities.set(_RECYCLED)
+    log = log_of(adversities)
+    db = believing.run(seed, log, PLAIN).db
+    db.define(DROP, None)
+    rows = believing.believe(log, PLAIN, believing.plain_text, ours=believing.by_name)
+    return Outcome(fired=adversities.fired["recycle_bin"], wrong=differences(rows, truth(db)))
+
+
+def _mine_across_ddl(
+    seed: int,
+    *,
+    fires: str = "dictionary_lag",
+    chances: Mapping[str, Chance] | None = None,
+    ddl: str = WIDENING,
+    table: TableShape | None = WIDER,
+) -> Outcome:
+    adversities = Adversities(seed=seed)
+    adversities.set(chances or {})
+    log = log_of(adversities)
     work = Workload(Scribe(log), Random(seed))
 
     def between(turn: int) -> None:
@@ -139,10 +167,10 @@ def _mine_across_ddl(seed: int) -> Outcome:
             return
         for _ in range(20):  # of which nothing is mined before the dictionary has changed
             work.act()
-        work.db.define(WIDENING, WIDER)
+        work.db.define(ddl, table)
 
     mining = mine(log, work, between=between)
-    outcome = _mined(mining, "dictionary_lag", "SchemaChanged")
+    outcome = _mined(mining, fires, "SchemaChanged")
     if mining.stop is None:
         return replace(outcome, wrong=[*outcome.wrong, "went on behind a DDL statement"])
     return outcome
@@ -196,6 +224,30 @@ CASES = (
         "takes EMPTY_CLOB() for the value that a row was inserted with",
         {},
         skips_echo=True,
+    ),
+    _believing(
+        PLAIN,
+        "joined_text",
+        "takes the first piece of a text for all of it",
+        {"joined_text": 0.5},
+        read=believing.first_piece,
+    ),
+    _believing(
+        PLAIN,
+        "noise",
+        "takes the dictionary's own rows for the application's",
+        {"noise": 0.5},
+        text=believing.plain_text,
+        ours=believing.of_anybody,
+    ),
+    Case(
+        adversity="recycle_bin",
+        naive="knows a table by the name that it has now",
+        read_naively=_read_by_name,
+        read=partial(
+            _mine_across_ddl, fires="recycle_bin", chances=_RECYCLED, ddl=DROP, table=None
+        ),
+        stops="SchemaChanged",
     ),
     Case(
         adversity="dictionary_lag",
