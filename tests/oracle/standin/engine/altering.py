@@ -67,7 +67,8 @@ def _scope(table: Table) -> Scope:
 
 def set_options(sequence: Counter, options: SequenceOptions, *, created: bool) -> None:
     """Apply what CREATE or ALTER SEQUENCE says."""
-    sequence.increment = int(options.get("increment", sequence.increment))
+    before = sequence.increment
+    sequence.increment = int(options.get("increment", before))
     if sequence.increment == 0:
         raise OraError(4002, "INCREMENT must be a non-zero integer")
     falling = sequence.increment < 0
@@ -89,8 +90,9 @@ def set_options(sequence: Counter, options: SequenceOptions, *, created: bool) -
         sequence.restart(start if isinstance(start, int) else first)
     elif isinstance(start, int):
         raise OraError(2283, "cannot alter starting sequence number")
-    elif "increment" in options or "cache" in options:
-        sequence.cached = 0
+    elif options:
+        # What was cached is dropped; the next value is the last one, or what would stand before START, and the step.
+        sequence.restart(sequence.next_value + sequence.increment - before)
 
 
 def rewrite(session: Session, table: Table, change: Callable[[Values], Values]) -> None:

@@ -59,9 +59,14 @@ class Writer:
             self._take(table, row, None)
 
     def claim(self, row: Row) -> None:
-        """Make sure that no other transaction has written this row."""
-        if row.writer is not None and row.writer is not self.transaction:
+        """Make sure that no other transaction has written this row. ORA-08177 if one has since ours reads."""
+        if row.writer is self.transaction:
+            return
+        if row.writer is not None:
             raise Blocked([row.writer])
+        serial = self.session.serial_scn
+        if serial is not None and row.scn > serial:
+            raise OraError(8177, "can't serialize access for this transaction")
 
     def _rules(self, table: Table) -> Rules:
         return self.session.database.rules(table, self.session)

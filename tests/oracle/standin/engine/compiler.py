@@ -114,6 +114,9 @@ class Compiler(Conditions):
     def _nullary(self, name: Name) -> Compiled:
         last = name.path[-1]
         if len(name.path) == 1:
+            program = self.program(name)
+            if program is not None:
+                return program
             if last == "ROWNUM":
                 return Compiled(NUMBER, lambda env: Decimal(env.rownum))
             if last == "LEVEL":
@@ -131,11 +134,26 @@ class Compiler(Conditions):
             raise unknown(name)
         return found
 
+    def program(self, expr: Name | Call) -> Compiled | None:
+        """The call of a function that a block declares."""
+        name, given = (expr.name, expr.args) if isinstance(expr, Call) else (expr.path[-1], ())
+        found = self.planner.program(name, expr.at)
+        if found is None:
+            return None
+        if len(given) > len(found.parameters):
+            text = f"PLS-00306: wrong number or types of arguments in call to '{name}'"
+            raise OraError(6550, f"line 1, column {expr.at + 1}:\n{text}", expr.at)
+        args = [self.to(arg, kind) for arg, kind in zip(given, found.parameters, strict=False)]
+        return Compiled(found.type, lambda env: found.run([arg(env) for arg in args]))
+
     def _bind(self, name: str, number: int) -> Compiled:
         place = self.planner.bind_place(number, name)
         return Compiled(self.planner.bind_type(number, name), lambda env: env.binds[place])
 
     def _call(self, found: Call) -> Compiled:
+        program = self.program(found)
+        if program is not None:
+            return program
         if found.name in AGGREGATES:
             return self._aggregate(found)
         from oracle.standin.engine.special import SPECIAL

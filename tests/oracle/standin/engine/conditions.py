@@ -15,6 +15,7 @@ from oracle.standin.engine.evaluation import Compiled, Cond, Env, KeyRun, Run
 from oracle.standin.engine.scopes import Planner, Scope
 from oracle.standin.engine.tree import (
     Binary,
+    Call,
     Exists,
     Expr,
     InList,
@@ -49,6 +50,9 @@ class Conditions:
     def to(self, expr: Expr, kind: DataType) -> Run:
         raise NotImplementedError
 
+    def program(self, expr: Name | Call) -> Compiled | None:
+        raise NotImplementedError
+
     def condition(self, expr: Expr) -> Cond:
         match expr:
             case Binary("AND", left, right):
@@ -61,6 +65,9 @@ class Conditions:
                 return self._comparison(op, left, right)
             case Name(path) if self.scope.variable(".".join(path)) is not None:
                 return lambda env: bool(env.variables[".".join(path)])
+            case Name() | Call() if (found := self.program(expr)) is not None:
+                truth = found.run
+                return lambda env: None if (value := truth(env)) is None else bool(value)
             case IsNull(arg):
                 run = self.value(arg).run
                 return lambda env: run(env) is None

@@ -117,6 +117,7 @@ def find(session: Session, table: Table, which: ConstraintRef) -> Constraint:
 
 
 def enable(session: Session, table: Table, one: Constraint, *, validate: bool) -> None:
+    before = one.enabled, one.validated
     one.enabled = one.validated = True
     if one.type in ("P", "U"):
         _index_key(session, table, one)
@@ -126,7 +127,7 @@ def enable(session: Session, table: Table, one: Constraint, *, validate: bool) -
         try:
             _validate(session, table, one)
         except OraError:
-            one.enabled = one.validated = False
+            one.enabled, one.validated = before
             raise
     one.validated = validate
     table.changed()
@@ -139,7 +140,7 @@ def disable(session: Session, table: Table, one: Constraint, *, cascade: bool) -
             if reference.enabled and not cascade:
                 raise OraError(2297, f"cannot disable constraint {one.shown} - dependencies exist")
             disable(session, child, reference, cascade=True)
-        _drop_index(table, one)
+        _drop_index(session, table, one)
     one.enabled = one.validated = False
     table.changed()
 
@@ -151,7 +152,7 @@ def drop(session: Session, table: Table, one: Constraint, *, cascade: bool) -> N
             raise OraError(2273, "this unique/primary key is referenced by some foreign keys")
         for child, reference in children:
             drop(session, child, reference, cascade=True)
-        _drop_index(table, one)
+        _drop_index(session, table, one)
     elif one.index is not None:
         table.indexes.remove(one.index)
     table.constraints.pop(one.name, None)
@@ -175,9 +176,10 @@ def _index_reference(table: Table, one: Constraint) -> None:
         table.build(one.index)
 
 
-def _drop_index(table: Table, one: Constraint) -> None:
+def _drop_index(session: Session, table: Table, one: Constraint) -> None:
     if one.index is not None and one.index in table.indexes:
         table.indexes.remove(one.index)
+        session.catalog.entries.pop((one.index.owner, one.index.name, "INDEX"), None)
     one.index = None
 
 

@@ -17,7 +17,7 @@ def value(session: Session, namespace: str, name: str) -> str | None:
     database = session.database
     found: dict[str, str | None] = {
         "SESSION_USER": session.user,
-        "CURRENT_USER": session.user,
+        "CURRENT_USER": session.definer or session.user,
         "CURRENT_SCHEMA": session.schema,
         "AUTHENTICATED_IDENTITY": session.user,
         "CLIENT_IDENTIFIER": session.attributes.get("client_identifier"),

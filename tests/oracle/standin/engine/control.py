@@ -34,7 +34,8 @@ _MODES = {
 _REMEMBERED_NAMES = """
     NLS_LANGUAGE NLS_TERRITORY NLS_DATE_LANGUAGE NLS_CALENDAR NLS_SORT NLS_COMP
     NLS_LENGTH_SEMANTICS DDL_LOCK_TIMEOUT OPTIMIZER_MODE PLSQL_WARNINGS ERROR_ON_OVERLAP_TIME
-    RECYCLEBIN SQL_TRACE STATISTICS_LEVEL PARALLEL_FORCE_LOCAL CURSOR_SHARING
+    COMMIT_WAIT COMMIT_LOGGING COMMIT_WRITE RECYCLEBIN SQL_TRACE STATISTICS_LEVEL PARALLEL_FORCE_LOCAL CURSOR_SHARING
+    COMMIT_WAIT COMMIT_LOGGING
 """
 #: Session parameters that are remembered and change nothing here.
 _REMEMBERED = frozenset(_REMEMBERED_NAMES.split())
@@ -92,7 +93,9 @@ def _rollback(session: Session, reader: Statements) -> None:
     transaction = session.transaction
     if transaction is None:
         raise OraError(1086, f"savepoint '{name}' never established in this session or is invalid")
-    session.undo_to(transaction.savepoint_at(name))
+    mark, locks = transaction.savepoint_at(name)
+    session.undo_to(mark)
+    transaction.unlock_to(locks)
     session.database.freed.notify_all()
 
 
@@ -100,20 +103,30 @@ def _set(session: Session, reader: Statements) -> None:
     if not reader.accept("TRANSACTION"):
         raise unimplemented(f"SET {reader.token.text}")
     if reader.accept("READ", "ONLY"):
-        if session.transaction is not None:
-            raise OraError(1453, "SET TRANSACTION must be first statement of transaction")
+        _first(session)
         session.read_only_scn = session.database.scn
     elif reader.accept("NAME"):
         reader.string()
-    elif not (
-        reader.accept("READ", "WRITE") or reader.accept("ISOLATION", "LEVEL", "READ", "COMMITTED")
-    ):
+    elif reader.accept("ISOLATION", "LEVEL"):
+        _first(session)
+        session.isolated = reader.accept("SERIALIZABLE")
+        if not session.isolated:
+            reader.expect("READ", "COMMITTED")
+        session.serial_scn = session.database.scn if session.isolated else None
+    elif not reader.accept("READ", "WRITE"):
         raise unimplemented(f"SET TRANSACTION {reader.token.text} {reader.ahead(2).text}")
     reader.end()
 
 
+def _first(session: Session) -> None:
+    if session.transaction is not None or session.serial_scn is not None:
+        raise OraError(1453, "SET TRANSACTION must be first statement of transaction")
+
+
 def _lock(session: Session, reader: Statements) -> None:
-    schema, name = reader.qualified()
+    names = [reader.qualified()]
+    while reader.sign(","):
+        names.append(reader.qualified())
     reader.expect("IN")
     words: list[str] = []
     while not reader.at_words("MODE"):
@@ -124,26 +137,29 @@ def _lock(session: Session, reader: Statements) -> None:
     mode = _MODES.get(" ".join(words))
     if mode is None:
         raise OraError(1737, "valid modes: [ROW] SHARE, [[SHARE] ROW] EXCLUSIVE, SHARE UPDATE")
-    table = session.table(schema, name)
-    session.require("LOCK" if table.owner != session.user else "SELECT", table)
-    session.started().lock(table, mode, wait.wait)
+    tables = [session.table(*name) for name in names]
+    for table in tables:
+        session.require("LOCK", table)
+    for table in tables:
+        session.started().lock(table, mode, wait.wait, 30006 if wait.wait else 54)
 
 
 def _system(session: Session, reader: Statements) -> None:
-    if not session.database.users[session.user].has("ALTER SYSTEM"):
+    if not session.rights.has("ALTER SYSTEM"):
         raise OraError(1031, "insufficient privileges")
     if not (reader.accept("KILL", "SESSION") or reader.accept("DISCONNECT", "SESSION")):
         for action in session.database.system:
             if action(session, reader.sql):
                 return
         raise unimplemented(f"ALTER SYSTEM {reader.token.text}")
-    named = re.fullmatch(r"\s*(\d+)\s*,\s*(\d+)\s*(?:,\s*@\d+\s*)?", reader.string())
+    named = re.fullmatch(r"\s*(\d+)\s*,\s*(\d+)\s*(?:,\s*@(\d+)\s*)?", reader.string())
     if named is None:
         raise OraError(26, "missing or invalid session ID")
     reader.accept_any("IMMEDIATE", "NOREPLAY", "POST_TRANSACTION")
     reader.end()
     victim = session.database.sessions.get(int(named[1]))
-    if victim is None or victim.serial != int(named[2]):
+    instance = int(named[3] or session.thread)
+    if victim is None or (victim.serial, victim.thread) != (int(named[2]), instance):
         raise OraError(30, "User session ID does not exist.")
     if victim is session:
         raise OraError(27, "cannot kill current session")
@@ -160,6 +176,8 @@ def _alter(session: Session, reader: Statements) -> None:
         reader.sign("=")
         token = reader.next()
         text = token.text
+        if name == "ISOLATION_LEVEL" and token.text == "READ":
+            reader.expect("COMMITTED")
         if token.sort is Sort.SIGN and text == "-":
             text += reader.next().text
         _parameter(session, name, text)
@@ -193,7 +211,13 @@ def _parameter(session: Session, name: str, text: str) -> None:
             _container(session, text)
             return
         case "ISOLATION_LEVEL":
-            raise unimplemented("ALTER SESSION SET ISOLATION_LEVEL")
+            levels = {"SERIALIZABLE": True, "READ": False}
+            if session.transaction is not None or text.upper() not in levels:
+                raise OraError(
+                    2183, "valid options: ISOLATION_LEVEL { SERIALIZABLE | READ COMMITTED }"
+                )
+            session.serializable = levels[text.upper()]
+            return
         case _ if name not in _REMEMBERED:
             raise OraError(2248, "invalid option for ALTER SESSION")
     session.parameters[name] = text
@@ -205,6 +229,6 @@ def _container(session: Session, name: str) -> None:
     found = session.database.containers.get(name.upper())
     if found is None:
         raise OraError(65011, f"Pluggable database {name} does not exist.")
-    if not session.database.users[session.user].has("SET CONTAINER"):
+    if not session.rights.has("SET CONTAINER"):
         raise OraError(1031, "insufficient privileges")
     session.catalog = found

@@ -86,6 +86,9 @@ class Database:
         self.sessions: dict[int, Session] = {}
         #: What others add; see View, Procedure and WholeBlock.
         self.views: dict[str, View] = dict(dictionary.VIEWS) | dict(dynamic.VIEWS)
+        #: What a test wants shown instead, by view and column, and in addition: rows by column.
+        self.settings: dict[str, dict[str, Value]] = {}
+        self.planted: dict[str, list[dict[str, Value]]] = {}
         self.procedures: dict[str, Procedure] = dict(packages.PROCEDURES)
         self.constants: dict[str, Decimal] = {}
         self.plsql: list[tuple[re.Pattern[str], WholeBlock]] = []
@@ -212,15 +215,16 @@ class Database:
     def kill(self, session: Session) -> None:
         """End another's session: its transaction is rolled back, its next call fails with ORA-00028."""
         with self.lock:
-            session.end(commit=False)
+            session.end_all()
             session.killed = True
             self.freed.notify_all()
 
     def open_transactions(self) -> list[Transaction]:
         """Those that have an XID, oldest first."""
         found = [
-            one.transaction
-            for one in self.sessions.values()
-            if one.transaction is not None and one.transaction.xid is not None
+            one
+            for session in self.sessions.values()
+            for one in (*session.suspended, session.transaction)
+            if one is not None and one.xid is not None
         ]
         return sorted(found, key=lambda one: one.start_scn)

@@ -37,6 +37,7 @@ from oracle.standin.engine.definition_tree import (
 from oracle.standin.engine.definitions import Definitions
 from oracle.standin.engine.dropping import Dropping
 from oracle.standin.engine.plsql import PlSql
+from oracle.standin.engine.reading import unimplemented
 from oracle.standin.engine.rights import User
 from oracle.standin.engine.storage import Table
 
@@ -52,6 +53,8 @@ def run(session: Session, sql: str) -> Result:
     if reader.token.text not in _WORDS:
         raise OraError(900, "invalid SQL statement")
     definition = reader.definition()
+    if session.definer is not None and not session.suspended:
+        raise OraError(4092, "cannot COMMIT in a trigger")
     session.end(commit=True)
     database.revision += 1
     table, owner = _Defining(session).run(definition)
@@ -150,8 +153,10 @@ class _Defining(Dropping):
                 constraints.drop(session, table, found, cascade=cascade)
             case SwitchConstraint(which, enabled, validated, cascade):
                 found = constraints.find(session, table, which)
-                if enabled:
+                if found.enabled if enabled is None else enabled:
                     constraints.enable(session, table, found, validate=validated)
+                elif validated:
+                    raise unimplemented("DISABLE VALIDATE")
                 else:
                     constraints.disable(session, table, found, cascade=cascade)
             case SwitchTriggers(enabled):
@@ -184,8 +189,9 @@ class _Defining(Dropping):
 
     def _create_trigger(self, wanted: CreateTrigger) -> Table:
         owner = wanted.schema or self.session.schema
-        self._require("CREATE ANY TRIGGER", owner)
         table = self.session.table(*wanted.table)
+        for one in (owner, table.owner):
+            self._require("CREATE ANY TRIGGER", one)
         if self.database.triggers_wait:
             self._alone(table)
         if wanted.each_row or wanted.condition is not None:
@@ -255,7 +261,7 @@ class _Defining(Dropping):
         altering.set_options(sequence, wanted.options, created=wanted.created)
 
     def _alter_database(self, wanted: AlterDatabase) -> None:
-        if not self.database.users[self.session.user].has("ALTER DATABASE"):
+        if not self.session.rights.has("ALTER DATABASE"):
             raise OraError(1031, "insufficient privileges")
         if isinstance(wanted.action, Supplemental):
             _log_group(self.database.supplemental, wanted.action, "DATABASE")

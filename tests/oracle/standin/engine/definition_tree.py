@@ -94,7 +94,7 @@ class DropConstraint:
 @dataclass(frozen=True, slots=True)
 class SwitchConstraint:
     which: ConstraintRef
-    enabled: bool
+    enabled: bool | None  #: None: as it is
     validated: bool
     cascade: bool
 

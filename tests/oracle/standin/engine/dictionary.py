@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from oracle.standin.engine import dictionary_rows
+from oracle.standin.engine import dictionary_rows, surroundings
 from oracle.standin.engine.relations import View
 
 VIEWS = {
@@ -10,8 +10,8 @@ VIEWS = {
         """OWNER varchar2(128), TABLE_NAME varchar2(128), TABLESPACE_NAME varchar2(30), CLUSTER_NAME varchar2(128),
         IOT_NAME varchar2(128), STATUS varchar2(8), LOGGING varchar2(3), NUM_ROWS number, PARTITIONED varchar2(3),
         IOT_TYPE varchar2(12), TEMPORARY varchar2(1), SECONDARY varchar2(1), NESTED varchar2(3), DROPPED varchar2(3),
-        EXTERNAL varchar2(3), BLOCKS number""",
-        lambda session: ((*row, None) for row in dictionary_rows.tables(session)),
+        EXTERNAL varchar2(3), BLOCKS number, TABLE_LOCK varchar2(8)""",
+        lambda session: ((*row, None, "ENABLED") for row in dictionary_rows.tables(session)),
     ),
     "ALL_TAB_COLS": View.of(
         """OWNER varchar2(128), TABLE_NAME varchar2(128), COLUMN_NAME varchar2(128), DATA_TYPE varchar2(128),
@@ -90,11 +90,6 @@ VIEWS = {
     ),
     "SESSION_PRIVS": View.of("PRIVILEGE varchar2(40)", dictionary_rows.privileges),
     "SESSION_ROLES": View.of("ROLE varchar2(128)", dictionary_rows.roles),
-    "ALL_TAB_PARTITIONS": View.of(
-        """TABLE_OWNER varchar2(128), TABLE_NAME varchar2(128), PARTITION_NAME varchar2(128), HIGH_VALUE long,
-        PARTITION_POSITION number, SUBPARTITION_COUNT number""",
-        dictionary_rows.nothing,
-    ),
 }
 #: Of what can't be made here, there is nothing.
 _EMPTY = {
@@ -113,7 +108,8 @@ _EMPTY = {
     "ALL_IND_EXPRESSIONS": """INDEX_OWNER varchar2(128), INDEX_NAME varchar2(128), TABLE_OWNER varchar2(128),
         TABLE_NAME varchar2(128), COLUMN_EXPRESSION long, COLUMN_POSITION number""",
     "ALL_PART_TABLES": """OWNER varchar2(128), TABLE_NAME varchar2(128), PARTITIONING_TYPE varchar2(9),
-        SUBPARTITIONING_TYPE varchar2(9), PARTITION_COUNT number, INTERVAL varchar2(1000)""",
+        SUBPARTITIONING_TYPE varchar2(9), PARTITION_COUNT number, INTERVAL varchar2(1000),
+        REF_PTN_CONSTRAINT_NAME varchar2(128)""",
     "ALL_PART_KEY_COLUMNS": """OWNER varchar2(128), NAME varchar2(128), OBJECT_TYPE char(5),
         COLUMN_NAME varchar2(4000), COLUMN_POSITION number""",
 }
@@ -122,3 +118,4 @@ VIEWS["ALL_TAB_COLUMNS"] = View(
     VIEWS["ALL_TAB_COLS"].columns,
     lambda session: (row for row in VIEWS["ALL_TAB_COLS"].fill(session) if row[14] == "NO"),
 )
+VIEWS |= surroundings.VIEWS

@@ -24,7 +24,7 @@ def _yes(value: object) -> str:
 
 
 def _seen(session: Session) -> Iterator[Table]:
-    rights = session.database.users[session.user]
+    rights = session.rights
     return (table for table in list(session.catalog.tables.values()) if sees(rights, table))
 
 
@@ -98,7 +98,7 @@ def _number(value: int | None) -> Decimal | None:
 
 
 def _shown(session: Session) -> Iterator[tuple[Table, Constraint]]:
-    rights = session.database.users[session.user]
+    rights = session.rights
     return ((table, one) for table, one in session.catalog.constraints() if sees(rights, table))
 
 
@@ -174,7 +174,7 @@ def ind_columns(session: Session) -> Rows:
 
 
 def objects(session: Session) -> Rows:
-    rights = session.database.users[session.user]
+    rights = session.rights
     for entry in list(session.catalog.entries.values()):
         subject = entry.subject
         if isinstance(subject, Table) and not sees(rights, subject):
@@ -278,14 +278,14 @@ def users(session: Session) -> Rows:
 
 
 def privileges(session: Session) -> Rows:
-    rights = session.database.users[session.user]
+    rights = session.rights
     held = rights.privileges | (set(DBA_PRIVILEGES) if rights.has("DBA") else set())
     for name in sorted(held - {"DBA"}):
         yield (name,)
 
 
 def roles(session: Session) -> Rows:
-    rights = session.database.users[session.user]
+    rights = session.rights
     for name in sorted(rights.privileges):
         if name == "DBA" or name.endswith("_ROLE"):
             yield (name,)

@@ -67,9 +67,13 @@ class Dropping(Running):
         self.catalog.entries.pop((owner, name, "SEQUENCE"), None)
 
     def _drop_trigger(self, owner: str, wanted: Drop) -> Table:
-        trigger = self.catalog.triggers.pop((owner, wanted.name), None)
+        trigger = self.catalog.triggers.get((owner, wanted.name))
         if trigger is None:
             raise OraError(4080, f"trigger '{wanted.name}' does not exist")
+        self._require("DROP ANY TRIGGER", owner)
+        if self.database.triggers_wait:
+            self._alone(trigger.table)
+        del self.catalog.triggers[owner, wanted.name]
         trigger.table.triggers.remove(trigger)
         self.catalog.entries.pop((owner, wanted.name, "TRIGGER"), None)
         return trigger.table

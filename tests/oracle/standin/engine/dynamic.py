@@ -130,15 +130,36 @@ def _sessions(session: Session, *, everywhere: bool) -> Rows:
             one.attributes.get("action"),
             one.attributes.get("client_identifier"),
             _address(one) if transaction is not None and transaction.xid else None,
-            one.logon,
+            moment_of(instant(one.logon) // 10**9 * 10**9),
             one.service,
             Decimal(blocker.session.sid) if blocker else None,
+            Decimal(blocker.session.thread) if blocker else None,
+            "VALID" if blocker else "NO HOLDER",
             "enq: TX - row lock contention" if blocker else "SQL*Net message from client",
             "USER",
+            Decimal(one.serial),
+            one.attributes.get("process"),
             Decimal(max(0, instant(session.now) - instant(one.now)) // 10**9),
             Decimal(one.catalog.con_id if session.database.is_cdb else 0),
             Decimal(one.thread),
         )
+
+
+def _locked(session: Session, *, everywhere: bool) -> Rows:
+    for table in list(session.catalog.tables.values()):
+        for one, mode in list(table.holders.items()):
+            if everywhere or one.session.thread == session.thread:
+                yield (
+                    *(Decimal(part) for part in one.xid or (0, 0, 0)),
+                    Decimal(table.object_id),
+                    Decimal(one.session.sid),
+                    one.session.user,
+                    one.session.attributes.get("os_user"),
+                    one.session.attributes.get("process"),
+                    Decimal(mode),
+                    Decimal(session.catalog.con_id if session.database.is_cdb else 0),
+                    Decimal(one.session.thread),
+                )
 
 
 def _mine(session: Session) -> Rows:
@@ -219,7 +240,11 @@ _TRANSACTION = """ADDR raw(8), XIDUSN number, XIDSLOT number, XIDSQN number, STA
 _SESSION = """SADDR raw(8), SID number, SERIAL# number, USERNAME varchar2(128), STATUS varchar2(8),
     SCHEMANAME varchar2(128), OSUSER varchar2(128), MACHINE varchar2(64), PROGRAM varchar2(84), MODULE varchar2(64),
     ACTION varchar2(64), CLIENT_IDENTIFIER varchar2(64), TADDR raw(8), LOGON_TIME date, SERVICE_NAME varchar2(64),
-    BLOCKING_SESSION number, EVENT varchar2(64), TYPE varchar2(10), LAST_CALL_ET number, CON_ID number"""
+    BLOCKING_SESSION number, BLOCKING_INSTANCE number, BLOCKING_SESSION_STATUS varchar2(11), EVENT varchar2(64),
+    TYPE varchar2(10), AUDSID number, PROCESS varchar2(24), LAST_CALL_ET number, CON_ID number"""
+_LOCKED = """XIDUSN number, XIDSLOT number, XIDSQN number, OBJECT_ID number, SESSION_ID number,
+    ORACLE_USERNAME varchar2(128), OS_USER_NAME varchar2(128), PROCESS varchar2(24), LOCKED_MODE number,
+    CON_ID number"""
 
 VIEWS = {
     "V$DATABASE": View.of(
@@ -250,6 +275,12 @@ VIEWS = {
     ),
     "V$SESSION": View.of(
         _SESSION, lambda session: (row[:-1] for row in _sessions(session, everywhere=False))
+    ),
+    "GV$LOCKED_OBJECT": View.of(
+        f"{_LOCKED}, INST_ID number", lambda session: _locked(session, everywhere=True)
+    ),
+    "V$LOCKED_OBJECT": View.of(
+        _LOCKED, lambda session: (row[:-1] for row in _locked(session, everywhere=False))
     ),
     "V$MYSTAT": View.of("SID number, STATISTIC# number, VALUE number", _mine),
     "V$PARAMETER": View.of(

@@ -10,7 +10,7 @@ from oracle.standin.backend import OraError
 from oracle.standin.engine.datatypes import NUMBER
 from oracle.standin.engine.evaluation import Env
 from oracle.standin.engine.machine import Machine
-from oracle.standin.engine.plsql import Block
+from oracle.standin.engine.plsql_tree import Block
 from oracle.standin.engine.preparing import Preparer
 from oracle.standin.engine.storage import Table
 
@@ -36,8 +36,9 @@ def _run(session: Session, trigger: Trigger, events: Sequence[str]) -> None:
     env.variables = {
         name: Decimal(1) if event in events else Decimal(0) for event, name in _EVENTS.items()
     }
-    # A trigger's names are those of its owner.
-    schema, session.schema = session.schema, trigger.owner
+    # A trigger's names and rights are those of its owner.
+    around = session.schema, session.definer
+    session.schema = session.definer = trigger.owner
     try:
         preparer = Preparer(session, variables=variables)
         body = trigger.body
@@ -50,4 +51,4 @@ def _run(session: Session, trigger: Trigger, events: Sequence[str]) -> None:
         )
         raise OraError(error.code, message) from error
     finally:
-        session.schema = schema
+        session.schema, session.definer = around

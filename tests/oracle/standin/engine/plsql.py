@@ -1,4 +1,5 @@
-"""A small part of PL/SQL: blocks, IF, assignments, SELECT INTO, DML, procedures that others register.
+"""A small part of PL/SQL: blocks, local functions and procedures, IF, assignments, SELECT INTO, DML, LOCK TABLE,
+exceptions, autonomous transactions, and procedures that others register.
 
 Anything else is ORA-06550, never a guess.
 """
@@ -6,82 +7,34 @@ Anything else is ORA-06550, never a guess.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any
 
-from oracle.standin.backend import OraError
-from oracle.standin.engine.datatypes import NUMBER, DataType
+from oracle.standin.backend import Kind, OraError
+from oracle.standin.engine.datatypes import NUMBER, VARCHAR, DataType
 from oracle.standin.engine.expressions import NULL
+from oracle.standin.engine.plsql_tree import (
+    BOOLEAN,
+    Assign,
+    Block,
+    CallProcedure,
+    Control,
+    EndTransaction,
+    ExecuteImmediate,
+    If,
+    Raise,
+    Return,
+    RunDml,
+    SelectInto,
+    Step,
+    Subprogram,
+    Variable,
+)
 from oracle.standin.engine.statements import Statements
 from oracle.standin.engine.tokens import Sort
-from oracle.standin.engine.tree import BindRef, Dml, Expr, Name, Select
+from oracle.standin.engine.tree import BindRef, Expr, Name
 
-
-@dataclass(frozen=True, slots=True)
-class Assign:
-    target: Name | BindRef
-    value: Expr
-
-
-@dataclass(frozen=True, slots=True)
-class If:
-    branches: tuple[tuple[Expr, tuple[Step, ...]], ...]
-    otherwise: tuple[Step, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class SelectInto:
-    query: Select
-    targets: tuple[Name | BindRef, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class RunDml:
-    statement: Dml
-
-
-@dataclass(frozen=True, slots=True)
-class EndTransaction:
-    commit: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ExecuteImmediate:
-    sql: Expr
-
-
-@dataclass(frozen=True, slots=True)
-class CallProcedure:
-    name: str
-    positional: tuple[Expr, ...]
-    named: tuple[tuple[str, Expr], ...]
-    at: int = field(compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Raise:
-    """RAISE: the error that is being handled, again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    declared: tuple[tuple[str, DataType, Expr], ...]
-    steps: tuple[Step, ...]
-    handlers: tuple[tuple[tuple[str, ...], tuple[Step, ...]], ...]
-
-
-Step: TypeAlias = (
-    Assign
-    | If
-    | SelectInto
-    | RunDml
-    | EndTransaction
-    | ExecuteImmediate
-    | CallProcedure
-    | Raise
-    | Block
-)
-
+#: The error of an exception that a block declares for itself.
+USER_DEFINED = 6510
 #: The named exceptions, by the errors that they handle.
 EXCEPTIONS = {
     "DUP_VAL_ON_INDEX": {1},
@@ -93,8 +46,21 @@ EXCEPTIONS = {
 }
 
 
+class _Declared:
+    """What stands between DECLARE and BEGIN."""
+
+    def __init__(self) -> None:
+        self.variables: list[Variable] = []
+        self.subprograms: list[Subprogram] = []
+        self.autonomous = False
+
+
 class PlSql(Statements):
     """Reads a block."""
+
+    def __init__(self, sql: str, **lengths: Any) -> None:
+        super().__init__(sql, **lengths)
+        self._exceptions: dict[str, int] = {}  #: declared, with their errors' numbers
 
     def whole_block(self) -> Block:
         """A block to its end. Whatever can't be read is ORA-06550."""
@@ -119,10 +85,91 @@ class PlSql(Statements):
         return Block((), (self._call_of(),), ())
 
     def _block_of(self) -> Block:
-        declared: list[tuple[str, DataType, Expr]] = []
         if self.accept("DECLARE"):
-            while not self.at_words("BEGIN"):
-                declared.append(self._declaration())
+            return self._declared()
+        return self._block_body(_Declared())
+
+    def _declared(self) -> Block:
+        """Declarations, and the block that they are for."""
+        found = _Declared()
+        outer, self._exceptions = self._exceptions, dict(self._exceptions)
+        while not self.at_words("BEGIN"):
+            self._declare(found)
+        block = self._block_body(found)
+        self._exceptions = outer
+        return block
+
+    def _declare(self, found: _Declared) -> None:
+        if self.accept("PRAGMA"):
+            self._pragma(found)
+        elif self.at_words("FUNCTION") or self.at_words("PROCEDURE"):
+            found.subprograms.append(self._subprogram())
+        elif self.ahead().text == "EXCEPTION":
+            self._exceptions[self.identifier()] = USER_DEFINED
+            self.expect("EXCEPTION")
+            self.expect_sign(";")
+        else:
+            found.variables.append(self._declaration())
+
+    def _pragma(self, found: _Declared) -> None:
+        if self.accept("AUTONOMOUS_TRANSACTION"):
+            found.autonomous = True
+        elif self.accept("EXCEPTION_INIT"):
+            self.expect_sign("(")
+            name = self.identifier()
+            self.expect_sign(",")
+            if name not in self._exceptions:
+                raise self._not_compiled(f"identifier '{name}' must be declared", self.token.at)
+            self._exceptions[name] = -self.integer()
+            self.expect_sign(")")
+        else:
+            raise self._not_compiled(f"the pragma {self.token.text}", self.token.at)
+        self.expect_sign(";")
+
+    def _subprogram(self) -> Subprogram:
+        function = self.next().text == "FUNCTION"
+        name = self.identifier()
+        parameters: list[Variable] = []
+        if self.sign("("):
+            parameters.append(self._parameter())
+            while self.sign(","):
+                parameters.append(self._parameter())
+            self.expect_sign(")")
+        returns = None
+        if function:
+            self.expect("RETURN")
+            returns = self._plain_type()
+        if self.accept_any("IS", "AS") is None:
+            raise self._not_compiled(f"{self.token.text} of a local program", self.token.at)
+        body = self._declared()
+        self.expect_sign(";")
+        return Subprogram(name, tuple(parameters), returns, body)
+
+    def _parameter(self) -> Variable:
+        name = self.identifier()
+        self.accept("IN")
+        if self.at_words("OUT"):
+            raise self._not_compiled("OUT parameters", self.token.at)
+        kind = self._plain_type()
+        given = self.sign(":=") or self.accept("DEFAULT")
+        return Variable(name, kind, self.expr() if given else NULL)
+
+    def _plain_type(self) -> DataType:
+        """A type without its length, as parameters and results have it."""
+        if self.accept("VARCHAR2") or self.accept("VARCHAR"):
+            return VARCHAR
+        if self.accept("RAW"):
+            return DataType(Kind.RAW)
+        return self._plsql_type()
+
+    def _plsql_type(self) -> DataType:
+        if self.accept_any("PLS_INTEGER", "BINARY_INTEGER", "SIMPLE_INTEGER"):
+            return NUMBER
+        if self.accept("BOOLEAN"):
+            return BOOLEAN
+        return self.data_type()
+
+    def _block_body(self, found: _Declared) -> Block:
         self.expect("BEGIN")
         steps = self._steps("END", "EXCEPTION")
         handlers: list[tuple[tuple[str, ...], tuple[Step, ...]]] = []
@@ -133,27 +180,30 @@ class PlSql(Statements):
                     names.append(self.identifier())
                 self.expect("THEN")
                 for name in names:
-                    if name != "OTHERS" and name not in EXCEPTIONS:
+                    if name != "OTHERS" and name not in {*EXCEPTIONS, *self._exceptions}:
                         raise self._not_compiled(f"the exception {name}", self.token.at)
                 handlers.append((tuple(names), self._steps("END", "WHEN")))
         self.expect("END")
         if self.token.sort is Sort.WORD:
             self.next()  # the name of a trigger, again
-        return Block(tuple(declared), steps, tuple(handlers))
+        return Block(
+            tuple(found.variables),
+            steps,
+            tuple(handlers),
+            tuple(found.subprograms),
+            tuple(self._exceptions.items()),
+            found.autonomous,
+        )
 
-    def _declaration(self) -> tuple[str, DataType, Expr]:
+    def _declaration(self) -> Variable:
         name = self.identifier()
         self.accept("CONSTANT")
-        kind = (
-            NUMBER
-            if self.accept_any("PLS_INTEGER", "BINARY_INTEGER", "SIMPLE_INTEGER")
-            else self.data_type()
-        )
+        kind = self._plsql_type()
         value: Expr = NULL
         if self.sign(":=") or self.accept("DEFAULT"):
             value = self.expr()
         self.expect_sign(";")
-        return name, kind, value
+        return Variable(name, kind, value)
 
     def _steps(self, *until: str) -> tuple[Step, ...]:
         found: list[Step] = []
@@ -174,16 +224,27 @@ class PlSql(Statements):
             return self._select_into()
         if self.token.text in ("INSERT", "UPDATE", "DELETE", "MERGE"):
             return RunDml(self.dml_part())
+        if self.token.text in ("LOCK", "SAVEPOINT", "SET") or self.at_words("ROLLBACK", "TO"):
+            return self._control()
         if word := self.accept_any("COMMIT", "ROLLBACK"):
+            self.accept("WORK")
             return EndTransaction(word == "COMMIT")
         if self.accept("EXECUTE", "IMMEDIATE"):
             return ExecuteImmediate(self.expr())
         if self.accept("RAISE"):
-            return Raise()
-        for word in ("FOR", "LOOP", "WHILE", "RETURN", "GOTO", "OPEN", "FORALL"):
+            return Raise(None if self.at_sign(";") else self.identifier())
+        if self.accept("RETURN"):
+            return Return(None if self.at_sign(";") else self.expr())
+        for word in ("FOR", "LOOP", "WHILE", "GOTO", "OPEN", "FORALL"):
             if self.at_words(word):
                 raise self._not_compiled(f"{word} is not implemented", self.token.at)
         return self._other()
+
+    def _control(self) -> Control:
+        first = self.token.at
+        while not self.at_sign(";") and self.token.sort is not Sort.END:
+            self.next()
+        return Control(self.sql[first : self.token.at])
 
     def _other(self) -> Step:
         """An assignment or a call."""

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from oracle.standin.backend import Bind, Kind, OraError
+from oracle.standin.backend import Bind, Kind, OraError, Value
 from oracle.standin.engine.catalog import Counter
 from oracle.standin.engine.compiler import Compiler
 from oracle.standin.engine.datatypes import NUMBER, VARCHAR, DataType
 from oracle.standin.engine.evaluation import Compiled, Run
 from oracle.standin.engine.planning import QueryPlan, plan_select
+from oracle.standin.engine.plsql_tree import BOOLEAN, Subprogram
 from oracle.standin.engine.relations import Derived, Dual, TableRelation, ViewRelation
-from oracle.standin.engine.scopes import Scope
+from oracle.standin.engine.scopes import Program, Scope
 from oracle.standin.engine.storage import Table
 from oracle.standin.engine.tree import Inline, Select, TableRef
 from oracle.standin.engine.visibility import view_named
@@ -45,6 +47,9 @@ class Preparer:
         if places and any(bind.returned for bind in binds):
             self._by_place = len(binds) == places
         self._named: dict[str, Select] = {}
+        #: PL/SQL: the local programs by name, and whether what is compiled is PL/SQL's own, not a statement's.
+        self.programs: dict[str, tuple[Subprogram, Callable[[Sequence[Value]], Value]]] = {}
+        self._procedural = False
 
     def bind_place(self, number: int, name: str) -> int:
         if self._by_place and number < len(self._types):
@@ -115,6 +120,27 @@ class Preparer:
         if path[-1] == "NEXTVAL":
             return lambda env: env.host.next_value(known)
         return lambda env: env.host.current_value(known)
+
+    @contextmanager
+    def procedural(self) -> Iterator[None]:
+        before, self._procedural = self._procedural, True
+        try:
+            yield
+        finally:
+            self._procedural = before
+
+    def program(self, name: str, at: int) -> Program | None:
+        if self._procedural and name in ("TRUE", "FALSE"):
+            truth = Decimal(name == "TRUE")
+            return Program(BOOLEAN, (), lambda args: truth)
+        found = self.programs.get(name)
+        if found is None or found[0].returns is None:
+            return None
+        if not self._procedural:
+            text = f"function '{name}' may not be used in SQL"
+            raise OraError(6550, f"line 1, column {at + 1}:\nPLS-00231: {text}", at)
+        one, run = found
+        return Program(one.returns or NUMBER, tuple(p.type for p in one.parameters), run)
 
     def constant(self, name: str) -> Compiled | None:
         value = self.session.database.constants.get(name.removeprefix("SYS."))

@@ -16,6 +16,7 @@ from oracle.standin.engine.storage import Index, Row, Table, Values
 if TYPE_CHECKING:
     from oracle.standin.engine.planning import QueryPlan
     from oracle.standin.engine.session import Session
+    from oracle.standin.engine.transactions import Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,32 +146,31 @@ class TableRelation:
         return column if self.places is None else self.places[column]
 
     def rows(self, env: Env) -> Iterator[Sequence[Value]]:
-        scn = self.at(env)
+        reader, scn = self.at(env)
         poll = env.host.poll
-        for count, (row, values) in enumerate(self.table.seen(self.session.transaction, scn), 1):
+        for count, (row, values) in enumerate(self.table.seen(reader, scn), 1):
             if not count % 1024:
                 poll()
             yield self._row(row, values)
 
-    def at(self, env: Env) -> int | None:
-        """The SCN as of which to read, or None for now. Checks that it can be read."""
+    def at(self, env: Env) -> tuple[Transaction | None, int | None]:
+        """Whose writing is seen, and the SCN as of which to read, None for now. Checks that it can be read."""
         if self.scn is None:
-            return self.session.reading_at(self.table)
-        return self.session.flashback(self.table, self.scn(env))
+            return self.session.transaction, self.session.reading_at(self.table)
+        return None, self.session.flashback(self.table, self.scn(env))
 
     def found(self, env: Env, index: Index, key: tuple[Key, ...]) -> Iterator[Sequence[Value]]:
         """The rows with this key."""
-        scn = self.at(env)
-        reader = self.session.transaction
+        reader, scn = self.at(env)
         for row in index.find(key):
-            values = row.seen(reader) if scn is None else row.as_of(scn)
+            values = row.seen(reader, scn)
             if values is not None and index.key(values) == key:
                 yield self._row(row, values)
 
     def by_rowid(self, env: Env, rowid: str) -> Iterator[Sequence[Value]]:
-        scn = self.at(env)
+        reader, scn = self.at(env)
         row = self.table.rows.get(rowid)
         if row is not None:
-            values = row.seen(self.session.transaction) if scn is None else row.as_of(scn)
+            values = row.seen(reader, scn)
             if values is not None:
                 yield self._row(row, values)

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from oracle.standin.backend import OraError
 from oracle.standin.engine.storage import Table
-
-if TYPE_CHECKING:
-    from oracle.standin.engine.database import Database
 
 #: What SESSION_PRIVS shows of a DBA.
 DBA_PRIVILEGES = (
@@ -24,18 +20,23 @@ DBA_PRIVILEGES = (
     "CREATE ANY TABLE",
     "CREATE ANY TRIGGER",
     "CREATE SESSION",
+    "CREATE SEQUENCE",
     "CREATE TABLE",
+    "CREATE TRIGGER",
     "DELETE ANY TABLE",
     "DROP ANY TABLE",
+    "DROP ANY TRIGGER",
     "EXECUTE ANY PROCEDURE",
     "FLASHBACK ANY TABLE",
     "INSERT ANY TABLE",
     "LOCK ANY TABLE",
     "LOGMINING",
     "SELECT ANY DICTIONARY",
+    "SELECT ANY SEQUENCE",
     "SELECT ANY TABLE",
     "SELECT ANY TRANSACTION",
     "SET CONTAINER",
+    "UNLIMITED TABLESPACE",
     "UPDATE ANY TABLE",
 )
 
@@ -51,10 +52,18 @@ class User:
     def has(self, privilege: str) -> bool:
         return "DBA" in self.privileges or privilege in self.privileges
 
+    def without_roles(self) -> User:
+        """What counts in a program that runs with its owner's rights."""
+        direct = {one for one in self.privileges if one != "DBA" and not one.endswith("_ROLE")}
+        return self if self.name == "SYS" else User(self.name, direct, self.tables)
+
     def on(self, privilege: str, owner: str, name: str) -> bool:
         if self.name == owner or self.has(f"{privilege} ANY TABLE"):
             return True
         granted = self.tables
+        if privilege == "LOCK":  # any right on a table but that of reading alone
+            verbs = ("SELECT", "INSERT", "UPDATE", "DELETE", "ALTER", "ALL")
+            return any((verb, owner, name) in granted for verb in verbs)
         return (privilege, owner, name) in granted or ("ALL", owner, name) in granted
 
     @property
@@ -66,9 +75,8 @@ class User:
         )
 
 
-def require(database: Database, user: str, privilege: str, table: Table, at: int = 0) -> None:
+def require(rights: User, privilege: str, table: Table, at: int = 0) -> None:
     """ORA-01031 for a missing right on a table that can be seen, ORA-00942 on one that can't."""
-    rights = database.users[user]
     if rights.on(privilege, table.owner, table.name):
         return
     if sees(rights, table):

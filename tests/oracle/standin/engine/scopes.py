@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from oracle.standin.backend import OraError, Value
@@ -90,6 +90,14 @@ class Plan(Protocol):
     def rows(self, outer: Env) -> Iterator[Sequence[Value]]: ...
 
 
+class Program(NamedTuple):
+    """A function that a block of PL/SQL declares."""
+
+    type: DataType
+    parameters: Sequence[DataType]
+    run: Callable[[Sequence[Value]], Value]
+
+
 class Planner(Protocol):
     """What the compiler of expressions needs of its surroundings."""
 
@@ -101,6 +109,10 @@ class Planner(Protocol):
 
     def sequence(self, path: Sequence[str], at: int) -> Run | None:
         """The value of S.NEXTVAL or S.CURRVAL, if S is a sequence."""
+        ...
+
+    def program(self, name: str, at: int) -> Program | None:
+        """A function of PL/SQL by its name. ORA-06550 where SQL would call it."""
         ...
 
     def constant(self, name: str) -> Compiled | None:

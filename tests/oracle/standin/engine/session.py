@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from oracle.standin import backend
 from oracle.standin.backend import Bind, Moment, OraError, Result, SessionDead, Value
@@ -21,7 +21,7 @@ from oracle.standin.engine.machine import Machine
 from oracle.standin.engine.planning import QueryPlan
 from oracle.standin.engine.plsql import PlSql
 from oracle.standin.engine.preparing import Preparer
-from oracle.standin.engine.rights import require
+from oracle.standin.engine.rights import User, require
 from oracle.standin.engine.statements import Statements
 from oracle.standin.engine.storage import Table
 from oracle.standin.engine.transactions import ROW_EXCLUSIVE, Blocked, deadlocked
@@ -29,6 +29,8 @@ from oracle.standin.engine.work import Work
 
 if TYPE_CHECKING:
     from oracle.standin.engine.database import Database
+
+T = TypeVar("T")
 
 #: How often a session that waits for a lock looks whether its client has cancelled.
 POLL_SECONDS = 0.05
@@ -54,6 +56,8 @@ class Session(Work):
         super().__init__(database, user, catalog, thread)
         self.service = service
         self.schema = user
+        #: Whose program is at work: a trigger's names and rights are its owner's, without his roles.
+        self.definer: str | None = None
         self.sid, self.serial = database.next_sid()
         self.nls = Nls()
         self.parameters: dict[str, str] = {}
@@ -87,7 +91,7 @@ class Session(Work):
                 # An array's executions are calls in a row with one text: one number for all.
                 self.statement_number = self.database.next_statement()
             self._last_sql = sql
-            return self._until_free(lambda: self._execute(sql, binds, values))
+            return self.until_free(lambda: self._execute(sql, binds, values))
 
     def commit(self) -> None:
         with self._statement():
@@ -112,7 +116,7 @@ class Session(Work):
         with self.database.lock:
             if not self.closed:
                 self.closed = True
-                self.end(commit=False)
+                self.end_all()
                 self.database.sessions.pop(self.sid, None)
 
     # Statements
@@ -128,21 +132,25 @@ class Session(Work):
             self.now = self.database.moment()
             yield
 
-    def _until_free(self, run: Callable[[], Result]) -> Result:
+    def until_free(self, run: Callable[[], T]) -> T:
         """Run a statement, and again as long as others hold what it needs."""
-        began = time.monotonic()
+        began, locks = time.monotonic(), self.locks()
         while True:
             try:
                 with self.atomic():
                     return run()
             except Blocked as blocked:
-                self._wait(blocked, began)
+                try:
+                    self._wait(blocked, began)
+                except OraError:
+                    self.unlock_to(locks)
+                    raise
 
     def _wait(self, blocked: Blocked, began: float) -> None:
         until = None if blocked.wait is None else began + blocked.wait
         self.waits_for = [one for one in blocked.holders if not one.ended]
         try:
-            if self.transaction is not None and deadlocked(self.transaction):
+            if deadlocked(self):
                 raise OraError(60, "deadlock detected while waiting for resource")
             while self.waits_for:
                 if until is not None and time.monotonic() >= until:
@@ -158,19 +166,6 @@ class Session(Work):
             raise OraError(28, "your session has been killed")
         if self.interrupted is not None and self.interrupted.is_set():
             raise OraError(1013, "user requested cancel of current operation")
-
-    @contextmanager
-    def atomic(self) -> Iterator[None]:
-        """Take back what a statement has changed when it fails."""
-        transaction = self.transaction
-        mark = 0 if transaction is None else len(transaction.undo)
-        try:
-            yield
-        except BaseException:
-            if self.transaction is not None:
-                # A block may have committed in between: all that it wrote since then goes.
-                self.undo_to(mark if self.transaction is transaction else 0)
-            raise
 
     def _execute(self, sql: str, binds: Sequence[Bind], values: Sequence[Value]) -> Result:
         word = control.first_word(sql)
@@ -217,6 +212,7 @@ class Session(Work):
     def _query(self, sql: str, binds: Sequence[Bind], values: Sequence[Value]) -> Result:
         plan = self._planned(sql, binds)
         assert isinstance(plan, QueryPlan)
+        self.isolate()
         self.oldest_scn = self.database.scn
         env = Env(self, values)
         columns = queries.columns(plan)
@@ -230,6 +226,7 @@ class Session(Work):
     def run_dml(self, plan: DmlPlan, env: Env) -> Outcome:
         """Run a compiled statement of DML, its triggers and the checks at its end."""
         table = plan.table
+        self.isolate()
         with self.atomic():
             if self.read_only_scn is not None:
                 raise OraError(
@@ -237,8 +234,12 @@ class Session(Work):
                     "may not perform insert, delete, update operation inside a "
                     "READ ONLY transaction",
                 )
-            self.started().lock(table, ROW_EXCLUSIVE)
+            # A statement trigger runs before the statement locks its table, and may wait for others.
+            revision = table.shape_revision
             firing.fire(self, table, "BEFORE", plan.events)
+            if table.shape_revision != revision:
+                raise Blocked(())  # another definition than we were compiled for: anew
+            self.started().lock(table, ROW_EXCLUSIVE)
             writer = Writer(self)
             outcome = plan.run(writer, env)
             writer.finish()
@@ -263,10 +264,9 @@ class Session(Work):
     # Reading
 
     def reading_at(self, table: Table) -> int | None:
-        """The SCN of a READ ONLY transaction, else None: now."""
-        if self.read_only_scn is None:
-            return None
-        return self.database.readable(table, self.read_only_scn)
+        """The SCN of a READ ONLY or SERIALIZABLE transaction, else None: now."""
+        scn = self.serial_scn if self.read_only_scn is None else self.read_only_scn
+        return None if scn is None else self.database.readable(table, scn)
 
     def flashback(self, table: Table, value: Value) -> int:
         """Check the SCN of AS OF SCN."""
@@ -290,7 +290,14 @@ class Session(Work):
         return self.catalog.sequences.get((schema or self.schema, name))
 
     def require(self, privilege: str, table: Table, at: int = 0) -> None:
-        require(self.database, self.user, privilege, table, at)
+        require(self.rights, privilege, table, at)
+
+    @property
+    def rights(self) -> User:
+        """What may be done now."""
+        if self.definer is None:
+            return self.database.users[self.user]
+        return self.database.users[self.definer].without_roles()
 
     # The host of expressions
 

@@ -46,10 +46,12 @@ class Row:
         """Of its last committed change: ORA_ROWSCN."""
         return self.versions[-1][0] if self.versions else 0
 
-    def seen(self, reader: Transaction | None) -> Values | None:
-        """What a transaction sees: its own writing, else what is committed."""
+    def seen(self, reader: Transaction | None, scn: int | None = None) -> Values | None:
+        """What a transaction sees: its own writing, else what is committed, now or at an SCN."""
         if reader is not None and self.writer is reader:
             return self.current
+        if scn is not None:
+            return self.as_of(scn)
         return self.versions[-1][1] if self.versions else None
 
     def as_of(self, scn: int) -> Values | None:
@@ -153,6 +155,8 @@ class Table:
         self.triggers: list[Trigger] = []
         self.rows: dict[str, Row] = {}
         self.holders: dict[Transaction, int] = {}
+        #: Who waits for a lock, and for which, in the order in which they came.
+        self.queue: dict[Transaction, int] = {}
         self.supplemental: dict[str, str] = {}  #: log groups: name and type
         self.defined_scn = 0  #: no flashback before it
         self.version = 1
@@ -160,6 +164,10 @@ class Table:
         self._next_row = 0
         self._shape: TableShape | None = None
         self.shape_revision = 0
+
+    @property
+    def named(self) -> tuple[str, str]:
+        return self.owner, self.name
 
     @property
     def place(self) -> str:
@@ -187,9 +195,9 @@ class Table:
             index.entries = {}
 
     def seen(self, reader: Transaction | None, scn: int | None) -> Iterator[tuple[Row, Values]]:
-        """All rows that a transaction sees, or that were committed at an SCN."""
+        """All rows that a transaction sees; all that were committed at an SCN, and its own."""
         for row in list(self.rows.values()):
-            values = row.seen(reader) if scn is None else row.as_of(scn)
+            values = row.seen(reader, scn)
             if values is not None:
                 yield row, values
 

@@ -326,10 +326,12 @@ class Tables(Statements):
 
     def _switch(self, which: ConstraintRef | None, word: str | None) -> TableAction:
         validated = word == "ENABLE"
-        if said := self.accept_any("VALIDATE", "NOVALIDATE"):
+        said = self.accept_any("VALIDATE", "NOVALIDATE")
+        if said is not None:
             validated = said == "VALIDATE"
         if which is None:
             which = self._constraint_ref()
-        if word is None:
+        if word is None and said is None:
             raise unimplemented(f"MODIFY CONSTRAINT {self.token.text}", self.token.at)
-        return SwitchConstraint(which, word == "ENABLE", validated, self.accept("CASCADE"))
+        enabled = None if word is None else word == "ENABLE"
+        return SwitchConstraint(which, enabled, validated, self.accept("CASCADE"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from oracle.standin.backend import Moment, OraError
 from oracle.standin.engine.evaluation import Key
@@ -12,6 +12,9 @@ from oracle.standin.events import Action, TableShape, Xid
 
 if TYPE_CHECKING:
     from oracle.standin.engine.session import Session
+
+#: Tables and the modes in which they are held.
+Locks: TypeAlias = dict[Table, int]
 
 ROW_SHARE, ROW_EXCLUSIVE, SHARE, SHARE_ROW_EXCLUSIVE, EXCLUSIVE = 2, 3, 4, 5, 6
 _COMPATIBLE = {
@@ -56,14 +59,17 @@ class Transaction:
         self.start_scn = 0
         self.started: Moment | None = None
         self.undo: list[Undo] = []
-        self.savepoints: list[tuple[str, int]] = []
-        self.tables: dict[Table, int] = {}
+        self.savepoints: list[tuple[str, int, Locks]] = []
+        self.tables: Locks = {}
         self.rows: dict[Row, Table] = {}
+        self.queues: set[Table] = set()
         self.claims: set[tuple[Index, tuple[Key, ...]]] = set()
         self.ended = False
 
-    def lock(self, table: Table, mode: int, wait: float | None = None) -> None:
-        """Lock a table. Raises Blocked while others hold it in a mode that does not go with ours."""
+    def lock(self, table: Table, mode: int, wait: float | None = None, code: int = 54) -> None:
+        """Lock a table. Raises Blocked while others hold it, or came before us and wait for it, in a mode that does
+        not go with ours.
+        """
         own = self.tables.get(table, 0)
         wanted = max(own, mode)
         if {own, mode} == {ROW_EXCLUSIVE, SHARE}:
@@ -75,25 +81,49 @@ class Transaction:
             for other, held in table.holders.items()
             if other is not self and held not in _COMPATIBLE[wanted]
         ]
+        for other, asked in table.queue.items():
+            if other is self:
+                break
+            if asked not in _COMPATIBLE[wanted]:
+                holders.append(other)
         if holders:
-            raise Blocked(holders, wait)
+            if wait != 0:
+                table.queue.setdefault(self, wanted)
+                self.queues.add(table)
+            raise Blocked(holders, wait, code)
+        table.queue.pop(self, None)
         self.tables[table] = table.holders[self] = wanted
 
     def savepoint(self, name: str) -> None:
         self.savepoints = [one for one in self.savepoints if one[0] != name]
-        self.savepoints.append((name, len(self.undo)))
+        self.savepoints.append((name, len(self.undo), dict(self.tables)))
 
-    def savepoint_at(self, name: str) -> int:
-        """Where a savepoint is; later ones are forgotten. ORA-01086 if there is none."""
-        for place, (known, mark) in enumerate(self.savepoints):
+    def savepoint_at(self, name: str) -> tuple[int, Locks]:
+        """Where a savepoint is, and what was locked; later ones are forgotten. ORA-01086 if there is none."""
+        for place, (known, mark, locks) in enumerate(self.savepoints):
             if known == name:
                 del self.savepoints[place + 1 :]
-                return mark
+                return mark, locks
         raise OraError(1086, f"savepoint '{name}' never established in this session or is invalid")
+
+    def give_up(self) -> None:
+        """Wait for no table any more."""
+        for table in self.queues:
+            table.queue.pop(self, None)
+        self.queues.clear()
+
+    def unlock_to(self, locks: Locks) -> None:
+        """Give back the locks of tables that were taken since."""
+        for table in [table for table in self.tables if table not in locks]:
+            del self.tables[table], table.holders[self]
+        for table, mode in locks.items():
+            if table in self.tables:
+                self.tables[table] = table.holders[self] = mode
 
     def release(self) -> None:
         """Give back all locks."""
         self.ended = True
+        self.give_up()
         for index, key in self.claims:
             index.release(key, self, wholly=True)
         self.claims.clear()
@@ -105,13 +135,13 @@ class Transaction:
         return self.session.waits_for
 
 
-def deadlocked(waiting: Transaction) -> bool:
-    """Tell whether a transaction waits, through others, for itself."""
-    open_ = list(waiting.waits_for())
+def deadlocked(waiting: Session) -> bool:
+    """Tell whether a session waits, through others, for itself: an autonomous transaction for the one around it."""
+    open_ = list(waiting.waits_for)
     seen: set[Transaction] = set()
     while open_:
         one = open_.pop()
-        if one is waiting:
+        if one.session is waiting:
             return True
         if one not in seen:
             seen.add(one)

@@ -23,22 +23,42 @@ def view_named(session: Session, schema: str | None, name: str) -> View | None:
         return None
     views = session.database.views
     if name in views:
-        return views[name]
+        return _as_set(name, views[name])
     if name.startswith("GV$") and (view := views.get(name[1:])) is not None:
-        return _of_instance(view)
+        return _of_instance(_as_set(name[1:], view))
     prefix, _, rest = name.partition("_")
-    if prefix == "DBA":
-        return views.get(f"ALL_{rest}")
-    if prefix == "USER" and (view := views.get(f"ALL_{rest}")) is not None:
-        return _own(view)
+    all_ = f"ALL_{rest}"
+    if prefix in ("DBA", "USER") and (view := views.get(all_)) is not None:
+        view = _as_set(all_, view)
+        return view if prefix == "DBA" else _own(view)
     return None
+
+
+def _as_set(name: str, view: View) -> View:
+    """A view with what a test has set and planted in it, by the name that it is filled under."""
+    if view.lazy:
+        return view
+    columns = [column for column, _ in view.columns]
+
+    def rows(session: Session) -> Iterator[Sequence[Value]]:
+        database = session.database
+        wanted = {
+            columns.index(key): value for key, value in database.settings.get(name, {}).items()
+        }
+        for row in view.fill(session):
+            yield [wanted.get(at, value) for at, value in enumerate(row)] if wanted else row
+        for planted in database.planted.get(name, ()):
+            assert planted.keys() <= set(columns), (name, planted)
+            yield [planted.get(column) for column in columns]
+
+    return View(view.columns, rows)
 
 
 def _allowed(session: Session, name: str) -> bool:
     """V$ and DBA_ views need a right; ALL_ and USER_ are everyone's."""
     if not name.startswith(("V$", "GV$", "DBA_")):
         return True
-    rights = session.database.users[session.user]
+    rights = session.rights
     return rights.reads_dictionary
 
 
