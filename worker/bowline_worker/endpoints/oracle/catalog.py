@@ -246,19 +246,22 @@ class _Dictionary:
 def _select(
     rows: Records, include: Sequence[str], exclude: Sequence[str]
 ) -> dict[Place, dict[str, Any]]:
+    places = {(row["OWNER"], row["TABLE_NAME"]): row for row in rows if _is_table(row)}
+    wanted = selected(places, include, exclude)
+    return {place: places[place] for place in wanted}
+
+
+def selected(
+    places: Iterable[Place], include: Sequence[str], exclude: Sequence[str]
+) -> list[Place]:
+    """Those of the tables that the patterns select, by the model's name or by Oracle's."""
     wanted, unwanted = [Pattern(text) for text in include], [Pattern(text) for text in exclude]
 
     def matches(patterns: Iterable[Pattern], place: Place) -> bool:
         spellings = (_neutral(place), TableName(*place))
         return any(pattern.matches(name) for pattern in patterns for name in spellings)
 
-    return {
-        place: row
-        for row in rows
-        if _is_table(row)
-        and matches(wanted, place := (row["OWNER"], row["TABLE_NAME"]))
-        and not matches(unwanted, place)
-    }
+    return [place for place in places if matches(wanted, place) and not matches(unwanted, place)]
 
 
 def _is_table(row: Mapping[str, Any]) -> bool:

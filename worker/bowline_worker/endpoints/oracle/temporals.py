@@ -30,6 +30,8 @@ _FROM_ORACLE = re.compile(
     r"([ -]?)([0-9]{4})-([0-9]{2})-([0-9]{2})[ T]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{0,9}))?"
     r"(?: ?([+-])([0-9]{2}):([0-9]{2}))?"
 )
+#: After Christ and without a zone: nearly all that there is.
+_USUAL = re.compile(r" [0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{0,9})?")
 _FROM_POSTGRES = re.compile(
     r"([0-9]{4,6})-([0-9]{2})-([0-9]{2}) ([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,6}))?(\+00)?( BC)?"
 )
@@ -89,6 +91,26 @@ def read_oracle(text: str) -> Moment | None:
     return _moment(1 - int(year) if sign == "-" else int(year), numbers, fraction, offset)
 
 
+def usual_text(text: str, digits: int) -> str | None:
+    """PostgreSQL's text of an ordinary time of the masks' form, in a fourth of the time; None: it has to be read.
+
+    It is the same text, without blanks and zeros, where both calendars have that day.
+    """
+    if _USUAL.fullmatch(text) is None:
+        return None
+    shown, fraction = text[1:20], text[21:].rstrip("0")
+    try:
+        datetime.fromisoformat(shown)
+    except ValueError:
+        return None
+    if not fraction:
+        return shown
+    kept = fraction[:MICROSECOND_DIGITS].rstrip("0")
+    if len(fraction) > digits:
+        return None
+    return f"{shown}.{kept}" if kept else shown
+
+
 def read_postgres(text: str) -> Moment | None:
     """Read what PostgreSQL prints for a finite timestamp or timestamptz; None: it is neither."""
     found = _FROM_POSTGRES.fullmatch(text)
@@ -139,6 +161,11 @@ class Temporal(OracleType):
 
     def _from_driver(self, value: object) -> bytes:
         text = self.fetched_text(value, f"select it by the mask {self.mask}")
+        local, zone = (text.removesuffix(" +00:00"), "+00") if self.is_instant else (text, "")
+        if local != text or not self.is_instant:
+            usual = usual_text(local, self.digits)
+            if usual is not None:
+                return f"{usual}{zone}".encode()
         moment = self._read(text)
         if (moment.offset is not None) is not self.is_instant:
             self.refuse(value, "has a zone where the column has none, or none where it has one")

@@ -20,11 +20,11 @@ from bowline_worker.contract import (
     Unsafe,
     Unsupported,
 )
+from bowline_worker.endpoints import origins
 from bowline_worker.endpoints.base import Chunk, Reader
 from bowline_worker.endpoints.postgres.catalog import records
 from bowline_worker.endpoints.postgres.connection import connect, one_line, quote, translated
 from bowline_worker.endpoints.postgres.copying import copy_in
-from bowline_worker.endpoints.postgres.frames import position_from
 from bowline_worker.endpoints.site import Site
 from bowline_worker.model import Position, Table, TableName
 
@@ -111,7 +111,7 @@ def positions(site: Site) -> Mapping[TableName, Position]:
     """Per table, the position that its copied rows show."""
     with translated(site, "could not read the ledger"), connect(site) as connection:
         return {
-            TableName(row["schema"], row["name"]): position_from(row["position"])
+            TableName(row["schema"], row["name"]): _position(site, row["position"])
             for row in records(connection, POSITIONS, (site.migration,))
         }
 
@@ -161,7 +161,7 @@ class PostgresLedger:
                 # Two statements: what is seen beside the row must be from after its lock.
                 self._connection.execute(f"{ENTERED} for update".encode(), values)
                 (entered,) = records(self._connection, ENTERED, values)
-                if entered["finished"] or position <= position_from(entered["position"]):
+                if entered["finished"] or position <= _position(self._site, entered["position"]):
                     return False
                 if entered["is_done"]:
                     self._connection.execute(FINISH_TABLE.encode(), values)
@@ -288,6 +288,11 @@ class PostgresLedger:
 
     def _name(self, name: TableName) -> dict[str, object]:
         return {"migration": self._site.migration, "schema": name.schema, "name": name.name}
+
+
+def _position(site: Site, text: str) -> Position:
+    """A snapshot is always of the source."""
+    return origins.position(site.config.source.engine, text)
 
 
 def _refused(table: TableName, chunk: Chunk, error: psycopg.Error) -> Unsupported | None:
