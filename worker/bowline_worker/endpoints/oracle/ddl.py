@@ -20,16 +20,27 @@ _HARMLESS: Final = re.compile(
     r"""(comment|grant|revoke|analyze|audit|noaudit|associate|disassociate) \b
       | (create|alter|drop) \s (or \s replace \s)? ((un|non)?editionable \s)? (unique \s|bitmap \s)?
         (index|trigger|synonym|public \s synonym|view) \b
-      | alter \s table \s \S+ \s
+      | alter \s table \s ("[^"]+"|[^\s."]+) (\.("[^"]+"|[^\s."]+))? \s
         ( (enable|disable) \s all \s triggers | (add|drop) \s supplemental \s log \b
-        | (no)?logging \b | (no)?parallel \b | (no)?cache \b | (enable|disable) \s table \s lock \b )
+        | (no)?logging \b | (no)?parallel \b | (no)?cache \b | (enable|disable) \s table \s lock \b
+        | (enable|disable) \s ((no)?validate \s)? constraint \b (?! .* \b(primary|unique)\b )
+        | modify \s constraint \b (?! .* \b(primary|unique)\b )
+        | drop \s constraint \s \S+ (\s cascade)? $
+        # A further clause may be about columns. Identity says where values come from, not what a row holds.
+        | add \s (constraint \s \S+ \s)? (primary \s key|unique|foreign \s key|check) \b
+          (?! .* \b(add|modify|drop|rename)\b )
+        | modify \s? \(? \s? [^\s,()]+ \s generated \s (always|by \s default) \s [^,]* $ )
     """,
     re.VERBOSE,
 )
 
 
 def effect_of(sql: str) -> Effect:
-    """Tell what it does, by its first words. An unknown statement changes the table: the stream must not guess."""
+    """Tell what it does, by its words. An unknown statement changes the table: the stream must not guess.
+
+    Constraints change no row, whatever becomes of them. But who disables or drops a key by saying that it is one
+    (`disable primary key`) takes away what rows are known by.
+    """
     text = " ".join(_COMMENTS.sub(" ", sql).lower().split())
     if _TRUNCATE.match(text):
         return Effect.EMPTIES

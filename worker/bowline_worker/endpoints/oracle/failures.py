@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
+from bowline_worker.contract import Unsafe
+
 
 class Failure(StrEnum):
     """All but the last are safe to repeat: a failed step has left nothing behind (steps.py)."""
@@ -45,3 +47,13 @@ def classify(code: str, message: str) -> Failure:
     if code in _FATAL or code == _INTERNAL:
         return Failure.FATAL
     return Failure.CONNECT_AGAIN
+
+
+def gone_for_good(message: str) -> Unsafe:
+    """The error for a log that LogMiner has not found for so long that nobody writes it any more."""
+    return Unsafe(
+        f"a redo log that must be mined is not there, though the dictionary lists it: {message}",
+        reason="PositionLost",
+        hint="restore the archived logs that were removed (RMAN: crosscheck archivelog all, then restore archivelog),"
+        " or start the migration anew with a longer retention of archived logs",
+    )

@@ -14,9 +14,16 @@ from typing import Any, Final
 
 import oracledb
 
-from bowline_worker.contract import TryAgain
-from bowline_worker.endpoints.oracle.connection import code_of, one_line, translate
-from bowline_worker.endpoints.oracle.failures import Failure, classify
+from bowline_worker.contract import TryAgain, Unsupported
+from bowline_worker.endpoints.oracle.connection import (
+    SETTINGS,
+    code_of,
+    connect,
+    one_line,
+    translate,
+    translated,
+)
+from bowline_worker.endpoints.oracle.failures import Failure, classify, gone_for_good
 from bowline_worker.endpoints.oracle.logrow import COLUMNS, LogRow, Xid
 from bowline_worker.endpoints.oracle.logs import (
     FILES_IN_A_STEP,
@@ -62,6 +69,13 @@ begin
 end;"""
 _END: Final = "begin dbms_logmnr.end_logmnr; end;"
 
+_CONTAINER: Final = """\
+select to_number(sys_context('USERENV', 'CON_ID')), sys_context('USERENV', 'CON_NAME'), u.common
+  from user_users u where u.username = user"""
+#: CON_ID of the root; a database without containers has none, or 0.
+_ROOT: Final = 1
+_TO_ROOT: Final = "alter session set container = CDB$ROOT"
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -70,6 +84,40 @@ class Origin:
     dbid: int
     resetlogs: int
     scn: int
+
+
+def connect_to_mine(site: Site) -> tuple[oracledb.Connection, str | None]:
+    """Open a session that can mine; and the container whose rows are wanted, where it is in the root for that.
+
+    Unsupported where the user is a pluggable database's own: no log can be added there (ORA-65040).
+    """
+    connection = connect(site)
+    try:
+        with translated(site, "could not prepare the session for LogMiner"):
+            return connection, _enter_root(site, connection)
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _enter_root(site: Site, connection: oracledb.Connection) -> str | None:
+    with connection.cursor() as cursor:
+        cursor.execute(_CONTAINER)
+        container, name, common = cursor.fetchone() or (None, None, "")
+        if container is None or int(container) <= _ROOT:
+            return None
+        if common != "YES":
+            raise Unsupported(
+                f"{site.side} at {site.place}: the user is {name}'s own, and LogMiner reads logs in CDB$ROOT alone",
+                reason="CommonUserNeeded",
+                hint="give the migration a common user (C##...), with SET CONTAINER and"
+                " CONTAINER_DATA = ALL, as `bowline grants` says",
+            )
+        cursor.execute(_TO_ROOT)
+        # Settings are a container's own.
+        pairs = " ".join(f"{setting} = '{value}'" for setting, value in SETTINGS.items())
+        cursor.execute(f"alter session set {pairs}")
+        return str(name)
 
 
 class LogMiner:
@@ -104,6 +152,11 @@ class LogMiner:
         # A start of 0 or 1 is one of a transaction that has written nothing.
         listed = {Xid(*row[:4]): row[4] for row in self._rows(_OPEN) if (row[4] or 0) > 1}
         return Start(before=before, snapshot=self.origin().scn, listed=listed)
+
+    @property
+    def has_more(self) -> bool:
+        """Tell whether the last step left files for the next one, which need not be waited for."""
+        return self._cut_at is not None
 
     def mine(self, miner: Miner) -> Step | None:
         """Fetch the rows of the next step; None where it has to be tried again, a little later.
@@ -206,7 +259,7 @@ class LogMiner:
                         reason="MiningFails",
                     ) from error
             case Failure.LOG_MISSING:
-                self._miss(error, lambda: translate(self._site, error, "could not mine"))
+                self._miss(error, lambda: gone_for_good(message))
             case _:
                 raise translate(self._site, error, "could not mine") from error
 
