@@ -24,6 +24,7 @@ from bowline_operator.edit import set_phase
 from bowline_operator.grants import grants_sql
 from bowline_operator.manifest import ManifestInvalid, read_manifest
 from bowline_operator.observed import Event
+from bowline_operator.oracle_grants import oracle_grants_sql
 from bowline_operator.render import changes, table
 from bowline_operator.status import Phase, Status
 from bowline_operator.views import Place, View
@@ -275,7 +276,11 @@ def validate(files: tuple[Path, ...]) -> None:
     click.echo(f"{manifest.path}: migration {manifest.resource.metadata.name} is valid")
 
 
-_ENGINES = {"postgresql": Engine.POSTGRESQL, "yugabytedb": Engine.YUGABYTEDB}
+_ENGINES = {
+    "postgresql": Engine.POSTGRESQL,
+    "yugabytedb": Engine.YUGABYTEDB,
+    "oracle": Engine.ORACLE,
+}
 
 
 @main.command(epilog=EXIT_CODES)
@@ -283,13 +288,36 @@ _ENGINES = {"postgresql": Engine.POSTGRESQL, "yugabytedb": Engine.YUGABYTEDB}
 @click.option("--side", type=click.Choice([str(side) for side in Side]), required=True)
 @click.option("--revoke", is_flag=True, help="Print how to remove the user again.")
 @click.option("--user", default="bowline", show_default=True, help="The migration's user.")
-@click.option("--owner", default=None, help="Role that owns the migrated tables.")
-@click.option("--database", default=None, help="Database that is migrated.")
+@click.option(
+    "--owner",
+    default=None,
+    help="Role that owns the migrated tables; Oracle: their schema, else any table is granted.",
+)
+@click.option(
+    "--database",
+    default=None,
+    help="Database that is migrated; Oracle: the pluggable one, for a common user (C##...).",
+)
+@click.option("--rds", is_flag=True, help="Oracle: for Amazon RDS, by its package rdsadmin.")
 @_tell_errors
 def grants(
-    engine: str, side: str, revoke: bool, user: str, owner: str | None, database: str | None
+    engine: str,
+    side: str,
+    revoke: bool,
+    user: str,
+    owner: str | None,
+    database: str | None,
+    rds: bool,
 ) -> None:
     """Print the SQL that makes the migration's user on one side."""
+    if _ENGINES[engine] is Engine.ORACLE:
+        text = oracle_grants_sql(
+            Side(side), user=user, owner=owner, database=database, rds=rds, revoke=revoke
+        )
+        click.echo(text)
+        return
+    if rds:
+        raise click.UsageError("--rds is for --engine oracle alone")
     click.echo(
         grants_sql(
             _ENGINES[engine],

@@ -183,3 +183,27 @@ def test_grants_are_printed_for_one_side_and_taken_back() -> None:
     assert "mover" in given.output
     assert given.output != taken.output
     assert "drop role" in taken.output.lower()
+
+
+def test_grants_for_oracle_are_for_its_clients() -> None:
+    words = ("grants", "--engine", "oracle", "--side", "source", "--user", "mover")
+    given, on_rds = bowline(*words), bowline(*words, "--rds")
+
+    assert given.exit_code == on_rds.exit_code == 0
+    assert 'create user "MOVER"' in given.output
+    assert "rdsadmin" not in given.output
+    assert "rdsadmin.rdsadmin_util" in on_rds.output
+    assert "account lock" in bowline(*words, "--revoke").output
+
+
+def test_grants_for_an_oracle_target_are_refused() -> None:
+    done = bowline("grants", "--engine", "oracle", "--side", "target")
+
+    assert done.exit_code == 64
+    assert "can't be the target" in done.output
+
+
+def test_rds_is_for_oracle_alone() -> None:
+    done = bowline("grants", "--engine", "postgresql", "--side", "source", "--rds")
+
+    assert done.exit_code == 2

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 
 import psycopg
 
-from bowline_worker.contract import BowlineError, Finding, FoundSide, Severity
+from bowline_worker.contract import BowlineError, Engine, Finding, FoundSide, Severity
 from bowline_worker.endpoints.base import Endpoint
 from bowline_worker.endpoints.postgres import assess_server, assess_tables, slots
 from bowline_worker.endpoints.postgres.catalog import Db, records
@@ -30,7 +30,7 @@ def assess(site: Site, other: Endpoint | None) -> list[Finding]:
             # The other side's own assessment tells if it can't be reached.
             there_site = getattr(other, "site", None)
             there = None
-            if isinstance(there_site, Site):
+            if isinstance(there_site, Site) and there_site.connection.engine is not Engine.ORACLE:
                 try:
                     there = stack.enter_context(_reading(there_site))
                 except BowlineError:

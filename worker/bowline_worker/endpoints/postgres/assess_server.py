@@ -175,6 +175,15 @@ def _identity(look: Look) -> tuple[object, ...]:
 
 
 def encoding(look: Look) -> Iterator[Finding]:
+    if look.site.config.source.engine is Engine.ORACLE and not look.is_source:
+        # Its text may hold any character, whatever its character set: national columns are UTF-16.
+        if (here := look.value(ENCODING)) != "UTF8":
+            yield look.error(
+                "EncodingDiffers",
+                f"text comes from Oracle as Unicode, and the target's encoding is {here}",
+                "create the target database with encoding UTF8",
+            )
+        return
     if look.other is None or look.is_source:
         return
     there, here = Look(look.site, look.other).value(ENCODING), look.value(ENCODING)

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from bowline_worker.contract import Finding, Severity, Side
+from bowline_worker.contract import Side
+from bowline_worker.endpoints.findings import Findings
 from bowline_worker.endpoints.postgres import made
 from bowline_worker.endpoints.postgres.catalog import Db, Records, Selection, records, select
 from bowline_worker.endpoints.site import Site
 
 
 @dataclass
-class Look:
+class Look(Findings):
     """One side, in a transaction that only reads, and the other side, if it is of this engine too."""
 
     site: Site
@@ -59,31 +60,3 @@ class Look:
     def value(self, query: str, *parameters: Any) -> Any:
         row = self.db.execute(query.encode(), parameters or None).fetchone()
         return row[0] if row else None
-
-    def error(self, reason: str, message: str, remedy: str = "", *, about: str = "") -> Finding:
-        return self._finding(Severity.ERROR, reason, message, remedy, about)
-
-    def acceptable(self, reason: str, message: str, remedy: str, *, about: str = "") -> Finding:
-        """An error that `spec.schema.acceptedIssues` may turn into a warning, by its reason."""
-        if reason in self.site.config.accepted_issues:
-            return self.warning(reason, f"{message} (accepted)", remedy, about=about)
-        remedy = f"{remedy}; or accept it: add {reason} to spec.schema.acceptedIssues"
-        return self.error(reason, message, remedy, about=about)
-
-    def warning(self, reason: str, message: str, remedy: str = "", *, about: str = "") -> Finding:
-        return self._finding(Severity.WARNING, reason, message, remedy, about)
-
-    def note(self, reason: str, message: str, remedy: str = "", *, about: str = "") -> Finding:
-        return self._finding(Severity.NOTE, reason, message, remedy, about)
-
-    def _finding(
-        self, severity: Severity, reason: str, message: str, remedy: str, about: str
-    ) -> Finding:
-        return Finding(
-            severity=severity,
-            reason=reason,
-            side=self.side,
-            object=about,
-            message=message,
-            remedy=remedy,
-        )
