@@ -1,9 +1,10 @@
-"""The rigs of the conformance suite: one per engine; `ENDPOINT=memory|postgresql` picks one."""
+"""The rigs of the conformance suite: one per engine; `ENDPOINT=memory|postgresql|oracle` picks one."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,7 @@ from endpoints.memory import MemoryEndpoint
 from endpoints.memory_database import MemoryDatabase, Refused
 from endpoints.rig import EVENT, ITEM, SEQUENCE, Rig, WriteRefused
 
-ENGINES = ("memory", "postgresql")
+ENGINES = ("memory", "postgresql", "oracle")
 
 
 class MemoryRig:
@@ -23,7 +24,7 @@ class MemoryRig:
             for _ in Side
         ]
         self.source = MemoryEndpoint(databases[0], Side.SOURCE)
-        self.target = MemoryEndpoint(databases[1], Side.TARGET)
+        self.target = self.sink = MemoryEndpoint(databases[1], Side.TARGET)
 
     def _db(self, side: Side) -> MemoryDatabase:
         return self.source.db if side is Side.SOURCE else self.target.db
@@ -36,6 +37,9 @@ class MemoryRig:
 
     def rows(self, side: Side, table: Table) -> list[Row]:
         return sorted(self._db(side).rows[table.name].elements(), key=repr)
+
+    def sunk(self, table: Table) -> list[Row]:
+        return self.rows(Side.TARGET, table)
 
     def next_value(self, side: Side) -> int:
         self._db(side).sequences[SEQUENCE] += 1
@@ -52,10 +56,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture
-def rig(engine: str, request: pytest.FixtureRequest) -> Rig:
+def rig(engine: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
     """Two empty sides of the engine that is under test."""
-    if engine == "memory":
-        return MemoryRig()
-    from endpoints.postgresql import PostgresRig
+    match engine:
+        case "memory":
+            yield MemoryRig()
+        case "postgresql":
+            from endpoints.postgresql import PostgresRig
 
-    return PostgresRig(request.getfixturevalue("pair"))
+            yield PostgresRig(request.getfixturevalue("pair"))
+        case _:
+            from endpoints.oracle import oracle_rig
+
+            with oracle_rig(tmp_path, request) as found:
+                yield found

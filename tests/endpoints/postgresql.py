@@ -14,11 +14,13 @@ from endpoints.rig import EVENT, ITEM, WriteRefused
 from servers import APPLICATION, Database, Pair
 
 TABLES = (
-    "create sequence public.item_id",
-    "create table public.item (id int primary key, name text, note text)",
-    "create table public.event (what text, at text)",
-    f"grant all on all tables in schema public to {APPLICATION}",
-    f"grant all on all sequences in schema public to {APPLICATION}",
+    "create schema shop",
+    "create sequence shop.item_id",
+    "create table shop.item (id int primary key, name text, note text)",
+    "create table shop.event (what text, at text)",
+    f"grant usage on schema shop to {APPLICATION}",
+    f"grant all on all tables in schema shop to {APPLICATION}",
+    f"grant all on all sequences in schema shop to {APPLICATION}",
 )
 
 
@@ -27,8 +29,9 @@ class PostgresRig:
         self._pair = pair
         for database in (pair.source, pair.target):
             database.run(*TABLES)
-        self.source = PostgresEndpoint(pair.config(), Side.SOURCE)
-        self.target = PostgresEndpoint(pair.config(), Side.TARGET)
+        config = pair.config(include=["shop.*"])
+        self.source = PostgresEndpoint(config, Side.SOURCE)
+        self.target = self.sink = PostgresEndpoint(config, Side.TARGET)
 
     def _database(self, side: Side) -> Database:
         return self._pair.source if side is Side.SOURCE else self._pair.target
@@ -44,16 +47,24 @@ class PostgresRig:
                 raise WriteRefused from None
 
     def rows(self, side: Side, table: Table) -> list[Row]:
-        columns = sql.SQL(", ").join(
-            sql.SQL("{}::text").format(sql.Identifier(column.name)) for column in table.columns
-        )
-        query = sql.SQL("select {} from {} order by 1, 2").format(columns, _name(table.name))
-        with self._database(side).connect() as connection:
-            found = connection.execute(query).fetchall()
-        return [tuple(None if value is None else value.encode() for value in row) for row in found]
+        return rows(self._database(side), table)
+
+    def sunk(self, table: Table) -> list[Row]:
+        return self.rows(Side.TARGET, table)
 
     def next_value(self, side: Side) -> int:
-        return int(self._database(side).value("select nextval('public.item_id')"))
+        return int(self._database(side).value("select nextval('shop.item_id')"))
+
+
+def rows(database: Database, table: Table) -> list[Row]:
+    """All rows of a table as text, sorted."""
+    columns = sql.SQL(", ").join(
+        sql.SQL("{}::text").format(sql.Identifier(column.name)) for column in table.columns
+    )
+    query = sql.SQL("select {} from {} order by 1, 2").format(columns, _name(table.name))
+    with database.connect() as connection:
+        found = connection.execute(query).fetchall()
+    return [tuple(None if value is None else value.encode() for value in row) for row in found]
 
 
 def _name(table: TableName) -> sql.Identifier:

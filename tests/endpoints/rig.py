@@ -20,19 +20,20 @@ def text(name: str, *, type_name: str = "text", not_null: bool = False) -> Colum
     )
 
 
-#: A keyed table and one without a key: both sides of every rig have them, empty.
+#: A keyed table and one without a key: both sides of every rig have them, empty. Of which type a column is matters
+#: to the engine in memory alone: the others know their own.
 ITEM = Table(
-    name=TableName("public", "item"),
+    name=TableName("shop", "item"),
     columns=(text("id", type_name="int4", not_null=True), text("name"), text("note")),
     key=("id",),
     one_lane=False,
 )
 EVENT = Table(
-    name=TableName("public", "event"), columns=(text("what"), text("at")), key=(), one_lane=True
+    name=TableName("shop", "event"), columns=(text("what"), text("at")), key=(), one_lane=True
 )
 ITEM_COLUMNS = ("id", "name", "note")
 EVENT_COLUMNS = ("what", "at")
-SEQUENCE = TableName("public", "item_id")
+SEQUENCE = TableName("shop", "item_id")
 
 
 class WriteRefused(Exception):
@@ -44,6 +45,10 @@ class Rig(Protocol):
     def source(self) -> Endpoint: ...
     @property
     def target(self) -> Endpoint: ...
+    @property
+    def sink(self) -> Endpoint:
+        """Where a snapshot of the source can be copied to: the target, where its engine receives any."""
+        ...
 
     def write(self, side: Side, changes: Sequence[Change]) -> None:
         """Commit one application transaction, or raise WriteRefused."""
@@ -51,6 +56,10 @@ class Rig(Protocol):
 
     def rows(self, side: Side, table: Table) -> list[Row]:
         """All rows, sorted."""
+        ...
+
+    def sunk(self, table: Table) -> list[Row]:
+        """All rows of the sink, sorted."""
         ...
 
     def next_value(self, side: Side) -> int:

@@ -1,4 +1,4 @@
-"""What an endpoint promises, for every engine: `make conformance ENDPOINT=memory|postgresql`."""
+"""What an endpoint promises, for every engine: `make conformance ENDPOINT=memory|postgresql|oracle`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ import pytest
 from bowline_worker.bookkeeping import LaneRow, StreamId
 from bowline_worker.contract import FencedOut, Side, Unsafe, Verdict
 from bowline_worker.endpoints.base import RowConflict, RowMissing, SequenceState, TableBatch
-from bowline_worker.model import Change, Op, Position, SignalKind, Transaction
+from bowline_worker.model import (
+    UNCHANGED,
+    Change,
+    Op,
+    Position,
+    Row,
+    SignalKind,
+    Transaction,
+)
 from endpoints.rig import (
     EVENT,
     ITEM,
@@ -57,11 +65,27 @@ class Captured:
         raise AssertionError("the barrier did not come")
 
 
+def told(transaction: Transaction) -> list[Change]:
+    """A transaction's changes, but those that say nothing new: a row's large values may be told behind the row."""
+    found: list[Change] = []
+    for change in transaction.changes:
+        last = found[-1].after if found and found[-1].table == change.table else None
+        key = None if last is None else last[: len(change.key)]
+        if change.op is Op.UPDATE and key == change.key and _is_in(change.after or (), last or ()):
+            continue
+        found.append(change)
+    return found
+
+
+def _is_in(after: Row, known: Row) -> bool:
+    return all(value in (UNCHANGED, held) for value, held in zip(after, known, strict=True))
+
+
 def changes(transactions: list[Transaction]) -> list[tuple[str, str, object]]:
     return [
         (str(change.op), str(change.table), change.after or change.key)
         for transaction in transactions
-        for change in transaction.changes
+        for change in told(transaction)
     ]
 
 
@@ -105,10 +129,10 @@ def test_a_committed_transaction_is_captured_as_it_was_written(origin: Rig) -> N
     found = stream.until(1)
 
     assert changes(found) == [
-        ("I", "public.item", (b"1", b"\xc3\xa9\t\\n", b"")),
-        ("I", "public.event", (b"bought", None)),
-        ("U", "public.item", (b"1", None, None)),
-        ("D", "public.item", (b"1",)),
+        ("I", "shop.item", (b"1", b"\xc3\xa9\t\\n", b"")),
+        ("I", "shop.event", (b"bought", None)),
+        ("U", "shop.item", (b"1", None, None)),
+        ("D", "shop.item", (b"1",)),
     ]
     orders = [transaction.position.order for transaction in found]
     assert orders == sorted(orders)
@@ -136,7 +160,7 @@ def test_what_was_acknowledged_is_not_sent_again(origin: Rig) -> None:
 
     again = Captured(origin, stream.end).until(2)
 
-    assert changes(again) == [("I", "public.item", (b"2", b"n", None))]
+    assert changes(again) == [("I", "shop.item", (b"2", b"n", None))]
 
 
 def test_a_journal_behind_the_slot_is_refused(origin: Rig) -> None:
@@ -200,14 +224,14 @@ def test_arming_drops_older_slots_and_keeps_its_own(origin: Rig) -> None:
 def test_the_snapshot_and_the_stream_meet_without_a_gap(rig: Rig) -> None:
     """Rows of before are in the view, rows of after in the stream, and none in both."""
     rig.source.install()
-    rig.target.install()
+    rig.sink.install()
     rig.source.prepare_origin()
     rig.write(Side.SOURCE, [insert(number) for number in range(7)] + [event(b"a"), event(b"a")])
     hold = rig.source.hold(STREAM)
     rig.write(Side.SOURCE, [insert(7), delete(0), event(b"b")])
 
     tables = {table.name: table for table in rig.source.tables()}
-    reader, ledger = rig.source.reader(STREAM), rig.target.ledger()
+    reader, ledger = rig.source.reader(STREAM), rig.sink.ledger()
     for table in tables.values():
         assert ledger.plan(table, reader.position, reader.chunks(table, 2))
         assert not ledger.plan(table, reader.position, reader.chunks(table, 2))
@@ -218,15 +242,13 @@ def test_the_snapshot_and_the_stream_meet_without_a_gap(rig: Rig) -> None:
     for each in (reader, ledger, hold):
         each.close()
 
-    assert [row[0] for row in rig.rows(Side.TARGET, ITEM)] == [
-        str(number).encode() for number in range(7)
-    ]
-    assert rig.rows(Side.TARGET, EVENT) == [(b"a", None), (b"a", None)]
-    positions = rig.target.snapshot_positions()
+    assert [row[0] for row in rig.sunk(ITEM)] == [str(number).encode() for number in range(7)]
+    assert rig.sunk(EVENT) == [(b"a", None), (b"a", None)]
+    positions = rig.sink.snapshot_positions()
     late = [
         change
         for transaction in Captured(rig).until(1)
-        for change in transaction.changes
+        for change in told(transaction)
         if transaction.position >= positions[change.table]
     ]
     assert [str(change.op) for change in late] == ["I", "D", "I"]
