@@ -6,7 +6,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo demo-kubernetes test test-unit test-api test-node image lint crds conformance mutants adversity soak bench-load bench-redo clean
+.PHONY: help setup demo demo-kubernetes test test-unit test-api test-node image lint crds conformance mutants adversity differential soak bench-load bench-redo clean
 
 help: ## Show what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,7 +51,7 @@ crds: $(READY) ## Write crds/, and the chart's copy, anew from api.py
 	@mkdir -p crds && $(VENV)/bin/bowline crd > crds/databasemigrations.yaml
 	@cp crds/databasemigrations.yaml charts/bowline/files/crds/
 
-conformance: $(READY) ## The endpoints' suite: ENDPOINT=memory or ENDPOINT=postgresql; none: all
+conformance: $(READY) ## The endpoints' suite: ENDPOINT=memory, postgresql or oracle; none: all
 	ENDPOINT=$(ENDPOINT) $(RUN) -m pytest tests/endpoints
 
 soak: $(READY) ## The road under kill -9 of every role: SEEDS=20 of them, or SEED=N alone
@@ -62,6 +62,9 @@ mutants: $(READY) ## Break the product in one place at a time: each break must b
 
 adversity: $(READY) ## What Oracle's redo does to naive readers, and not to Bowline: SEEDS=20; ADVERSITY=late_redo SEED=7
 	@PYTHONPATH=tests $(RUN) -m adversity $(if $(ADVERSITY),--adversity $(ADVERSITY)) $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),20))
+
+differential: $(READY) ## Random transactions at the stand-in for Oracle, streamed: SEEDS=1000 of them, or SEED=N alone
+	@PYTHONPATH=tests $(RUN) -m differential $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000))
 
 bench-load: $(READY) ## Lag under 2,000 changes a second for a minute, then ten cutovers in a row
 	@$(RUN) -m bench.load

@@ -19,7 +19,11 @@ def open_endpoint(config: Config, side: Side) -> Endpoint:
 
             return PostgresEndpoint(config, side)
         case Engine.ORACLE:
-            raise BadConfig(
-                f"spec.{side}.engine: Oracle is not supported by this version",
-                hint="use PostgreSQL or YugabyteDB",
-            )
+            if side is Side.TARGET:
+                raise BadConfig(
+                    "spec.target.engine: Oracle is a source only",
+                    hint="use PostgreSQL or YugabyteDB",
+                )
+            from bowline_worker.endpoints.oracle.endpoint import OracleEndpoint
+
+            return OracleEndpoint(config, side)

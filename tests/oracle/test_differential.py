@@ -1,0 +1,35 @@
+"""What `make differential` claims, with few seeds; and that it would notice a stream that is wrong."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from bowline_worker.model import Change, Op
+from differential.__main__ import differential
+from differential.receiver import Receiver
+
+
+@pytest.mark.parametrize("seed", range(1, 9))
+def test_what_the_stream_brings_is_what_the_source_has(seed: int) -> None:
+    assert differential(seed, Counter()) == []
+
+
+@pytest.mark.parametrize("op", [Op.INSERT, Op.UPDATE, Op.DELETE])
+def test_a_stream_that_loses_a_change_is_noticed(op: Op, monkeypatch: pytest.MonkeyPatch) -> None:
+    lost: list[Change] = []
+    keyed = Receiver._keyed
+
+    def lose(self: Receiver, change: Change) -> None:
+        if change.op is op and not lost:
+            lost.append(change)
+        else:
+            keyed(self, change)
+
+    monkeypatch.setattr(Receiver, "_keyed", lose)
+
+    found = [wrong for seed in (1, 2, 3) for wrong in differential(seed, Counter())]
+
+    assert lost
+    assert found
