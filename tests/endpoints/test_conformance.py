@@ -11,11 +11,9 @@ from bowline_worker.bookkeeping import LaneRow, StreamId
 from bowline_worker.contract import FencedOut, Side, Unsafe, Verdict
 from bowline_worker.endpoints.base import RowConflict, RowMissing, SequenceState, TableBatch
 from bowline_worker.model import (
-    UNCHANGED,
     Change,
     Op,
     Position,
-    Row,
     SignalKind,
     Transaction,
 )
@@ -65,27 +63,11 @@ class Captured:
         raise AssertionError("the barrier did not come")
 
 
-def told(transaction: Transaction) -> list[Change]:
-    """A transaction's changes, but those that say nothing new: a row's large values may be told behind the row."""
-    found: list[Change] = []
-    for change in transaction.changes:
-        last = found[-1].after if found and found[-1].table == change.table else None
-        key = None if last is None else last[: len(change.key)]
-        if change.op is Op.UPDATE and key == change.key and _is_in(change.after or (), last or ()):
-            continue
-        found.append(change)
-    return found
-
-
-def _is_in(after: Row, known: Row) -> bool:
-    return all(value in (UNCHANGED, held) for value, held in zip(after, known, strict=True))
-
-
 def changes(transactions: list[Transaction]) -> list[tuple[str, str, object]]:
     return [
         (str(change.op), str(change.table), change.after or change.key)
         for transaction in transactions
-        for change in told(transaction)
+        for change in transaction.changes
     ]
 
 
@@ -248,7 +230,7 @@ def test_the_snapshot_and_the_stream_meet_without_a_gap(rig: Rig) -> None:
     late = [
         change
         for transaction in Captured(rig).until(1)
-        for change in told(transaction)
+        for change in transaction.changes
         if transaction.position >= positions[change.table]
     ]
     assert [str(change.op) for change in late] == ["I", "D", "I"]
