@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import ssl
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ from oracle.standin.redolog.glue import attach
 from oracle.standin.redolog.redolog import RedoLog
 from oracle.standin.wire.server import Server
 
-SERVICE = "SHOP"
+SERVICE, SID = "SHOP", "OLDSHOP"
 FIRST_SCN = 2_000_000
 
 
@@ -29,19 +30,23 @@ class StandIn:
         *,
         adversities: Adversities | None = None,
         containers: Sequence[str] = ("CDB$ROOT",),
+        tls: ssl.SSLContext | None = None,
         **log: Any,
     ) -> None:
         """`log` goes to RedoLog: how many threads, how large a log is, how many archives are kept."""
         now = datetime.now(UTC)
         self.log = RedoLog(adversities, at=now, scn=FIRST_SCN, **log)
         self.database = Database(
-            self.log, containers=containers, services={SERVICE: containers[-1]}, first_scn=FIRST_SCN
+            self.log,
+            containers=containers,
+            services=dict.fromkeys((SERVICE, SID), containers[-1]),
+            first_scn=FIRST_SCN,
         )
         attach(self.log, self.database)
         accounts = [
-            Account(user, password, [SERVICE], self._open(user)) for user, password in users
+            Account(user, password, [SERVICE, SID], self._open(user)) for user, password in users
         ]
-        self.server = Server(accounts)
+        self.server = Server(accounts, tls=tls)
         self._undo = ExitStack()
         self._sessions = itertools.count()
 
