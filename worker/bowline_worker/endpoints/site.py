@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from bowline_worker.contract import BadConfig, Config, Connection, Credentials, Side
+from bowline_worker.contract import BadConfig, Config, Connection, Credentials, Role, Side
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,17 @@ class Site:
     def place(self) -> str:
         """Where this side is, as people read it; no user, no password."""
         return f"{self.connection.host}:{self.connection.port}/{self.connection.database}"
+
+    def session_name(self, role: Role, limit: int) -> str:
+        """Name the sessions of one role of this migration, by which they are found when they must be ended.
+
+        In at most `limit` characters, and never that of another migration whose name begins alike.
+        """
+        text = f"bowline {role} {self.migration}"
+        if len(text) <= limit:
+            return text
+        mark = hashlib.sha256(self.migration.encode()).hexdigest()[:8]
+        return f"{text[: limit - len(mark) - 1]}-{mark}"
 
 
 def read_credentials(connection: Connection) -> Credentials:

@@ -64,8 +64,8 @@ _WRAPPERS: Final = ("DPY-6005", "DPY-6000", "DPY-4011")
 
 
 def application_name(site: Site, role: Role) -> str:
-    """Name the sessions of one role of one migration (V$SESSION.CLIENT_IDENTIFIER): by it they are found."""
-    return f"bowline {role} {site.migration}"[:64]
+    """See Site.session_name: V$SESSION.CLIENT_IDENTIFIER, which holds no more."""
+    return site.session_name(role, 64)
 
 
 def connect(site: Site) -> oracledb.Connection:

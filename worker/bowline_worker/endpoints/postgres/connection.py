@@ -47,8 +47,8 @@ CONNECT_TIMEOUT_SECONDS = 10
 
 
 def application_name(site: Site, role: Role) -> str:
-    """Name the sessions of one role of one migration: by it they are found when they must be ended."""
-    return f"bowline {role} {site.migration}"[:63]
+    """See Site.session_name; the server cuts longer ones."""
+    return site.session_name(role, 63)
 
 
 def conninfo(site: Site, *, replication: bool = False) -> str:
