@@ -9,6 +9,7 @@ from random import Random
 
 from adversity.receiver import TABLES, Receiver, differences, truth
 from bowline_worker.contract import Unsafe
+from bowline_worker.endpoints.oracle.failures import gone_for_good
 from bowline_worker.endpoints.oracle.logs import LogFile, LogMissing, choose
 from bowline_worker.endpoints.oracle.mining import Committed, Miner
 from bowline_worker.endpoints.oracle.position import Place
@@ -33,6 +34,7 @@ SELECTION = Selection(
 )
 FIRST_SCN = 1000
 TURNS = 20
+PATIENCE = 50
 BEGIN = Start(before=FIRST_SCN, snapshot=FIRST_SCN, is_settled=True)
 
 
@@ -55,6 +57,7 @@ class Mining(MiningAsChosen):
     def __init__(self, log: RedoLog, db: Scribe, draw: Random) -> None:
         self.receiver = Receiver(db)
         self.stop: Unsafe | None = None  #: why it gave up
+        self._failures = 0  #: in a row: the product waits by the clock
         super().__init__(log, db, draw)
 
     def _start(self) -> None:
@@ -67,7 +70,11 @@ class Mining(MiningAsChosen):
         if self.stop is not None:
             return 0
         try:
-            return super().step(meanwhile)
+            done = super().step(meanwhile)
+            self._failures = self._failures + 1 if done < 0 else 0
+            if self._failures < PATIENCE:
+                return done
+            self.stop = gone_for_good("ORA-01284")  # nobody else fails so often here
         except LogMissing as missing:
             self.stop = missing.for_good()  # nobody restores it here
         except Unsafe as stop:

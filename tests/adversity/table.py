@@ -179,6 +179,7 @@ def _mine_across_ddl(
 # --- the list -------------------------------------------------------------------------------------
 
 _PURGED: Mapping[str, Chance] = {"purged_archive": 0.5, "switch": 0.2}
+_VANISHED: Mapping[str, Chance] = {"missing_file": 0.5, "switch": 0.2}
 
 
 def _mine_everything(seed: int) -> Outcome:
@@ -203,6 +204,17 @@ CASES = (
             fires="purged_archive",
             kept_archives=4,
             stops="PositionLost: log sequence",
+        ),
+        stops="PositionLost",
+    ),
+    Case(
+        adversity="missing_file",
+        naive="begins behind a log that can't be opened",
+        read_naively=partial(
+            _read_carelessly, careless=Careless(Rules(minds_missing_files=False), _VANISHED)
+        ),
+        read=partial(
+            _mine, chances=_VANISHED, fires="missing_file", kept_archives=4, stops="PositionLost"
         ),
         stops="PositionLost",
     ),

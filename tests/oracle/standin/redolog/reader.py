@@ -21,7 +21,8 @@ USUAL = Option.DICT_FROM_ONLINE_CATALOG | Option.NO_SQL_DELIMITER | Option.NO_RO
 PLACEHOLDER, NO_ADDRESS = "A" * 18, "0x000000.00000000.0000"
 INSERT, DELETE, UPDATE, START, COMMIT, LOB_WRITE, LOB_TRIM, ROLLBACK = 1, 2, 3, 6, 7, 10, 11, 36
 #: The step is mined again.
-AGAIN = (310, 1284, 1289, 1291)
+NO_FILE = 1284
+AGAIN = (310, NO_FILE, 1289, 1291)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,7 @@ class Rules:
     )
     discards_failed_steps: bool = True  #: else ORA-00310 is the end of the redo
     minds_gaps: bool = True  #: else it mines whatever logs there are
+    minds_missing_files: bool = True  #: else it begins behind what can't be opened
     joins_parts: bool = True
     keeps_equal_addresses: bool = True  #: else RS_ID and SSN tell rows apart
     undoes: bool = True
@@ -129,8 +131,16 @@ class Reader:
 
     def _fetch(self, staged: list[Row], bound: int, meanwhile: Callable[[], None]) -> None:
         miner = LogMiner(self.log)
-        for at, name in enumerate(self._logs()):
-            miner.add_logfile(name, ADDFILE if at else NEW)
+        option = NEW
+        for name in self._logs():
+            try:
+                miner.add_logfile(name, option)
+            except OraError as error:
+                if error.code != NO_FILE or self.rules.minds_missing_files:
+                    raise
+                option = NEW  # with what was before it LogMiner would see the gap
+            else:
+                option = ADDFILE
         by_scn = not self.rules.reads_by_address
         miner.start(self.bound + 1 if by_scn and self.bound else 0, bound if by_scn else 0, USUAL)
         meanwhile()
