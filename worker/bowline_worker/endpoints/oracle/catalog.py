@@ -123,14 +123,15 @@ def fingerprint(tables: Iterable[OracleTable], *, own: bool = False) -> str:
     """Digest names, columns and types, as PostgreSQL's side does: equal shapes have one digest on both.
 
     Oracle's partitions are no part of it, for it may add some by itself (INTERVAL), and rows are told by the table's
-    name. `own` adds what only Oracle knows: which object a table is, and how its columns are declared.
+    name. `own` adds what only Oracle knows: which object a table is, and how its columns are declared; and by
+    which columns a stream from here tells rows apart, since a constraint that is dropped by its name changes no row.
     """
     content = [
         [
             str(one.table.name),
             [],
             [[column.name, column.type_text, column.generated] for column in one.shape],
-            [one.table.identity, *_declared(one)] if own else [],
+            [one.table.identity, list(one.table.key), *_declared(one)] if own else [],
         ]
         for one in sorted(tables, key=_by_name)
     ]
