@@ -14,7 +14,7 @@ from pydantic.alias_generators import to_camel
 
 from bowline_operator.durations import Duration, Quantity
 from bowline_operator.status import Status
-from bowline_worker.contract import Engine, LosingSide, TlsMode
+from bowline_worker.contract import Engine, LosingSide, TlsMode, Values
 
 GROUP = "bowline.dev"
 VERSION = "v1alpha1"
@@ -304,6 +304,8 @@ class Spec(Part):
     """The first copy of all rows."""
     stream: Stream = Field(default_factory=Stream)
     """The changes after it."""
+    values: Values = Field(default_factory=Values)
+    """What becomes of values that Oracle can't hold on the way back to it: an error, unless said otherwise."""
     journal: Journal = Field(default_factory=Journal)
     """The durable log of changes between capture and apply."""
     cutover: Cutover = Field(default_factory=Cutover)
@@ -320,6 +322,15 @@ class Spec(Part):
     """What deleting the resource does: leave everything in the databases, or clean up."""
     worker: Worker = Field(default_factory=Worker)
     """Where and with what workers run in a cluster."""
+
+    @model_validator(mode="after")
+    def _values_are_for_oracle(self) -> Self:
+        engines = (self.source.engine, self.target.engine)
+        if self.values != Values() and Engine.ORACLE not in engines:
+            raise ValueError(
+                "values: only where a side is Oracle: PostgreSQL and YugabyteDB hold each other's values"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_node_is_enough(self) -> Self:
@@ -366,7 +377,9 @@ class DatabaseMigration(Part):
 def unsupported(spec: Spec) -> list[str]:
     """Name what the spec asks for and this version can't do yet; doing less in silence would be worse."""
     asked = {
-        "spec.source.engine: Oracle": spec.source.engine is Engine.ORACLE,
+        "spec.schema.mode: Migrate (source Oracle: make the tables by hand, mode Existing)": (
+            spec.source.engine is Engine.ORACLE and spec.schema_.mode is SchemaMode.MIGRATE
+        ),
         "spec.target.engine: Oracle": spec.target.engine is Engine.ORACLE,
         "spec.schema.overrides": spec.schema_.overrides is not None,
         "spec.schema.deferIndexes: false": not spec.schema_.defer_indexes,

@@ -20,6 +20,7 @@ from bowline_operator.status import (
     Primary,
     Stage,
     Status,
+    StreamRef,
     Truth,
 )
 
@@ -152,21 +153,31 @@ def _settled(seen: Observed, status: Status, how: Circumstances) -> Claim:
         )
     # A report alone proves a process; one that says how far it came, that it streams.
     if None in (gate.of_stream(each, stream) for each in gate.stream_reports(seen, stream)):
-        failed = (
-            each for each in status.jobs if each.failures and each.family.endswith(f"-{stream.key}")
-        )
-        why = "".join(f"; {each.name} after {each.failures} failures" for each in failed)
-        return Claim(
-            type=kind,
-            truth=Truth.UNKNOWN,
-            reason="ReportMissing",
-            message=f"no fresh report from both ends of {stream.key}{why}",
-        )
+        return _silent(status, stream)
     return Claim(
         type=kind,
         truth=Truth.TRUE,
         reason=str(status.phase),
         message=f"{stream.key} is streaming",
+    )
+
+
+def _silent(status: Status, stream: StreamRef) -> Claim:
+    """A stream of which nothing is heard: what its worker met, if one has failed."""
+    failed = [
+        each for each in status.jobs if each.failures and each.family.endswith(f"-{stream.key}")
+    ]
+    for met in (each for each in failed if each.reason):
+        message = f"{met.name} is tried again after {met.failures} failures: {met.message}"
+        return Claim(
+            type=ConditionType.READY, truth=Truth.FALSE, reason=met.reason, message=message
+        )
+    why = "".join(f"; {each.name} after {each.failures} failures" for each in failed)
+    return Claim(
+        type=ConditionType.READY,
+        truth=Truth.UNKNOWN,
+        reason="ReportMissing",
+        message=f"no fresh report from both ends of {stream.key}{why}",
     )
 
 

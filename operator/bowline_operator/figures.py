@@ -15,6 +15,7 @@ from bowline_operator.status import (
     VerificationStatus,
 )
 from bowline_worker.contract import (
+    ChangedValues,
     Exit,
     Report,
     Role,
@@ -26,6 +27,7 @@ from bowline_worker.contract import (
 #: Streams that are remembered: five rounds there and back.
 REMEMBERED_STREAMS = 12
 REMEMBERED_FINDINGS = 100
+REMEMBERED_CHANGES = 100
 #: A resource has to stay below a megabyte: these are told one by one, of the rest the sums.
 REMEMBERED_TABLES = 500
 
@@ -124,6 +126,18 @@ def _stream(status: Status, report: Report, said: StreamReport) -> None:
         found.remaining, found.eta_seconds, found.lag = said.remaining, said.eta_seconds, said.lag
         found.lanes, found.marker, found.canary = said.lanes, said.marker, said.canary
         found.imported_at = report.observed_at
+        found.changed_values = _most(found.changed_values, said.changed_values)
+        found.changed_total = max(found.changed_total, said.changed_total)
+
+
+def _most(before: Sequence[ChangedValues], now: Sequence[ChangedValues]) -> list[ChangedValues]:
+    """Of each column and kind the larger count: a restarted apply counts from 0, and nothing told is taken back."""
+    found: dict[tuple[str, str, str], ChangedValues] = {}
+    for each in (*before, *now):
+        place = (each.table, each.column, each.kind)
+        if place not in found or found[place].values < each.values:
+            found[place] = each
+    return sorted(found.values(), key=lambda each: -each.values)[:REMEMBERED_CHANGES]
 
 
 def _verification(status: Status, entry: JobStatus, report: Report) -> None:

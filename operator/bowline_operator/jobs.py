@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from bowline_operator.api import Database, DatabaseMigration, SchemaMode, Spec, VerifyMode
 from bowline_operator.durations import quantity_bytes
-from bowline_worker.contract import Config, Connection, Role, Side
+from bowline_worker.contract import Config, Connection, Role, Side, Values
 
 #: Kubernetes cuts a Job's pod names behind 63 characters; the pod's own suffix needs eleven.
 NAME_LIMIT = 52
@@ -79,6 +79,9 @@ def settings_digest(role: Role, spec: Spec) -> str:
     }
     if role is Role.APPLY:
         settings["lanes"] = spec.stream.lanes
+        # Only where one is set: an apply of an older version goes on as it is.
+        if spec.values != Values():
+            settings["values"] = spec.values.model_dump(mode="json")
     if role is Role.CAPTURE:
         settings["size"] = spec.journal.volume.size
     if role is Role.SNAPSHOT:
@@ -118,6 +121,7 @@ def config_for(job: JobSpec, resource: DatabaseMigration, *, uid: str, places: P
         parallelism=spec.snapshot.parallelism,
         chunk_rows=spec.snapshot.chunk_rows,
         lanes=spec.stream.lanes,
+        values=spec.values,
         journal=places.journal,
         journal_max_bytes=int(quantity_bytes(spec.journal.volume.size) * JOURNAL_SHARE),
         work_dir=places.work_dir,

@@ -14,6 +14,7 @@ def news(old: Status, new: Status) -> Iterator[Event]:
     if old.phase is not new.phase:
         yield Event(False, "PhaseChanged", f"{old.phase} -> {new.phase}")
     yield from _switch_news(old, new)
+    yield from _changed_values(old, new)
     for kind, reason in (
         (ConditionType.STALLED, "Stalled"),
         (ConditionType.REQUEST_REFUSED, "RequestRefused"),
@@ -39,3 +40,15 @@ def _switch_news(old: Status, new: Status) -> Iterator[Event]:
     last = after.last_attempt
     if last is not None and last != before.last_attempt and last.verdict is Verdict.ABORTED:
         yield Event(True, "CutoverAborted", f"attempt {last.number}: {last.message or last.reason}")
+
+
+def _changed_values(old: Status, new: Status) -> Iterator[Event]:
+    """The first time that the policy changed values of a kind, and where."""
+    known = {each.kind for stream in old.streams for each in stream.changed_values}
+    for stream in new.streams:
+        for each in stream.changed_values:
+            if each.kind not in known:
+                known.add(each.kind)
+                where = f"{each.table}.{each.column}"
+                told = f"{where}: {each.kind}: at least {each.values} changed by spec.values"
+                yield Event(True, "ValuesChanged", told)

@@ -22,6 +22,8 @@ from bowline_operator.status import (
 )
 from bowline_worker.contract import Flow, SnapshotReport
 
+#: Of columns whose values a policy changed; the status has more of them.
+CHANGES_SHOWN = 10
 _STYLES = {Truth.TRUE: "green", Truth.FALSE: "", Truth.UNKNOWN: "yellow"}
 _ALARMING = frozenset(
     {ConditionType.STALLED, ConditionType.SOURCE_AT_RISK, ConditionType.REQUEST_REFUSED}
@@ -61,6 +63,7 @@ def table(name: str, status: Status, *, alive: bool, liveness: str, now: datetim
         parts.append(_snapshot(status.snapshot))
     if status.streams:
         parts.append(_streams(status.streams, now))
+    parts += [Text(line, style="yellow") for line in _changed_values(status.streams)]
     if status.verification is not None:
         found = status.verification
         answer = "equal" if found.equal else "DIFFERENT"
@@ -147,6 +150,15 @@ def _flow(flow: Flow | None) -> tuple[str, ...]:
         return ("", "", "", "", "")
     rates = (f"{flow.per_second_3m:,.1f}", f"{flow.per_second_10m:,.1f}")
     return (f"{flow.total:,}", f"{flow.run:,}", *rates, _seconds(flow.seconds))
+
+
+def _changed_values(streams: Sequence[StreamStatus]) -> Iterator[str]:
+    for stream in streams:
+        if stream.changed_total:
+            into = stream.origin.other.side
+            yield f"changed by spec.values on the way to the {into}: at least {stream.changed_total:,} values"
+        for each in stream.changed_values[:CHANGES_SHOWN]:
+            yield f"  {each.table}.{each.column}: {each.kind}, at least {each.values:,}"
 
 
 def _conditions(conditions: Sequence[Condition], now: datetime) -> Table:

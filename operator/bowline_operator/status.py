@@ -11,6 +11,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from bowline_worker.contract import (
+    ChangedValues,
     Finding,
     Flow,
     Lag,
@@ -232,6 +233,10 @@ class StreamStatus(Message):
     """The marker of this stream has passed: table rows are applied."""
     canary: int = 0
     """Newest canary, written behind the fence, that made the trip."""
+    changed_values: list[ChangedValues] = Field(default_factory=list)
+    """Values that the policy of spec.values changed, by column and kind; at most 100 of these."""
+    changed_total: int = 0
+    """How many they are in all, at least: those of the run of apply that changed most."""
     exported_at: datetime | None = None
     """When capture said so."""
     imported_at: datetime | None = None
@@ -278,7 +283,9 @@ class JobStatus(Message):
     state: JobState = JobState.RUNNING
     """Running, Succeeded or Failed; Unknown only where nobody keeps the status up to date."""
     exit_code: int | None = None
-    """How it ended: 0 done, 75 tried again by itself, 64, 65, 78 and 86 never."""
+    """How it ended, or while it runs how the one before it did: 0 done, 75 tried again, 86 never.
+
+    64, 65 and 78 are looked at again by themselves, ever later."""
     reason: str = ""
     """Why it failed: one CamelCase word."""
     message: str = ""

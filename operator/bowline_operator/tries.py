@@ -19,6 +19,11 @@ FIRST_DELAY = timedelta(seconds=1)
 LONGEST_DELAY = timedelta(seconds=30)
 #: Behind a fence nobody can write: what a switch waits for is tried again at once.
 SWITCH_DELAY = timedelta(seconds=1)
+#: What ended for good may have been mended in a database, where nobody sees it from here: it is looked at again.
+FIRST_LOOK = timedelta(seconds=30)
+LONGEST_LOOK = timedelta(minutes=5)
+#: Who runs so long does not meet at once what its forerunner met.
+LOOKS_WELL = timedelta(seconds=30)
 #: A run of this length was healthy: what failed before it counts no more.
 HEALTHY = timedelta(minutes=2)
 #: An apply may notice only with its next block that an attempt, aborted meanwhile, has retired it.
@@ -28,7 +33,8 @@ NOTICED_WITHIN = timedelta(seconds=60)
 ABORT_SEEN_WITHIN = timedelta(seconds=5)
 
 PERMANENT = frozenset({Exit.BAD_CONFIG, Exit.UNSUPPORTED, Exit.NOT_PERMITTED, Exit.UNSAFE})
-#: What may have been mended outside of the spec, when somebody says so or the credentials are new.
+#: What may have been mended outside of the spec: tried again ever later, at once when somebody says so or the
+#: credentials are new. Never 86: what would lose or double data waits for a human.
 MENDED_OUTSIDE = frozenset({Exit.BAD_CONFIG, Exit.UNSUPPORTED, Exit.NOT_PERMITTED})
 RETIRED_REASONS = frozenset({"FencedOut", "Retired"})
 
@@ -90,6 +96,8 @@ def absorb(seen: Observed, status: Status) -> list[Event]:
         entry.finished_at = min(job.finished_at or seen.now, seen.now)
         said = job.report if job.report is not None and job.report.job_uid == job.uid else None
         failure = said.failure if said is not None else None
+        met = entry.reason, entry.message
+        entry.reason = entry.message = entry.hint = ""
         if failure is not None:
             entry.reason, entry.message, entry.hint = failure.reason, failure.message, failure.hint
         elif said is not None:
@@ -101,7 +109,8 @@ def absorb(seen: Observed, status: Status) -> list[Event]:
             ran = entry.finished_at - (entry.started_at or entry.finished_at)
             if entry.reason != "Stopped":
                 entry.failures = 1 if ran >= HEALTHY else entry.failures + 1
-        if is_permanent(entry) and not _is_meant(entry, status):
+        is_news = (entry.reason, entry.message) != met
+        if is_permanent(entry) and is_news and not _is_meant(entry, status):
             events.append(Event(True, "JobFailed", f"{entry.name}: {entry.message}"))
     return events
 
@@ -120,6 +129,11 @@ def _ending(code: int | None) -> str:
 
 def is_permanent(entry: JobStatus) -> bool:
     return entry.state is JobState.FAILED and entry.exit_code in PERMANENT
+
+
+def is_another_look(entry: JobStatus) -> bool:
+    """Tell whether it runs to see if what ended its forerunner for good was mended."""
+    return entry.state is JobState.RUNNING and entry.exit_code in PERMANENT
 
 
 def staff(seen: Observed, status: Status, wants: Mapping[str, Want]) -> Staffing:
@@ -169,6 +183,7 @@ def _start(seen: Observed, status: Status, want: Want, result: Staffing) -> Iter
         yield _new_try(seen, status, want, max(known, default=0) + 1, failures=0)
         return
     if entry.state is JobState.RUNNING:
+        _judge_look(seen, entry, result)
         if entry.name not in seen.jobs:  # intended and not created, or deleted by somebody
             yield StartJob(_job_spec(seen, want, entry.try_))
         return
@@ -177,14 +192,7 @@ def _start(seen: Observed, status: Status, want: Want, result: Staffing) -> Iter
     early = want.since is not None and (entry.started_at or want.since) <= want.since
     refused = is_permanent(entry) and want.restart is not Restart.ALWAYS and not early
     if refused and not may_try_again(seen, status, entry):
-        ended = entry.finished_at or seen.now
-        if want.restart is not Restart.LATER or seen.now - ended > ABORT_SEEN_WITHIN:
-            result.blocked.append(entry)
-        due = ended + LONGEST_DELAY
-        if want.restart is Restart.NEVERTHELESS and due <= seen.now:
-            yield _new_try(seen, status, want, entry.try_ + 1, failures=entry.failures)
-        elif want.restart is Restart.NEVERTHELESS:
-            result.waits.append(due - seen.now)
+        yield from _refused(seen, status, want, entry, result)
         return
     failures = 0 if refused else entry.failures
     if entry.state is JobState.SUCCEEDED:  # its goal is reached, and yet it is needed
@@ -194,7 +202,40 @@ def _start(seen: Observed, status: Status, want: Want, result: Staffing) -> Iter
         result.waits.append(due - seen.now)
         result.retrying.append(entry)
         return
-    yield _new_try(seen, status, want, entry.try_ + 1, failures=failures)
+    met = entry if entry.state is JobState.FAILED and failures else None
+    yield _new_try(seen, status, want, entry.try_ + 1, failures=failures, met=met)
+
+
+def _judge_look(seen: Observed, entry: JobStatus, result: Staffing) -> None:
+    """What its forerunner met stands, until this one has run for a while without it."""
+    if entry.exit_code is None:
+        return
+    ran = seen.now - (entry.started_at or seen.now)
+    if ran < LOOKS_WELL:
+        result.waits.append(LOOKS_WELL - ran)
+        if is_another_look(entry):
+            result.blocked.append(entry)
+    else:
+        entry.exit_code, entry.reason, entry.message, entry.hint = None, "", "", ""
+
+
+def _refused(
+    seen: Observed, status: Status, want: Want, entry: JobStatus, result: Staffing
+) -> Iterator[Action]:
+    """Tell of a role that ended for good, and look again, where that does no harm."""
+    ended = entry.finished_at or seen.now
+    if want.restart is not Restart.LATER or seen.now - ended > ABORT_SEEN_WITHIN:
+        result.blocked.append(entry)
+    if want.restart is Restart.NEVERTHELESS:
+        due = ended + LONGEST_DELAY
+    elif want.restart is Restart.NORMAL and entry.exit_code in MENDED_OUTSIDE:
+        due = ended + _doubled(FIRST_LOOK, entry.failures, LONGEST_LOOK)
+    else:
+        return
+    if due <= seen.now:
+        yield _new_try(seen, status, want, entry.try_ + 1, failures=entry.failures, met=entry)
+    else:
+        result.waits.append(due - seen.now)
 
 
 def may_try_again(seen: Observed, status: Status, entry: JobStatus) -> bool:
@@ -217,10 +258,23 @@ def _delay(failures: int, restart: Restart) -> timedelta:
         return timedelta(0)
     if restart is not Restart.NORMAL:  # the switch waits for this one, and so may all writers
         return SWITCH_DELAY
-    return min(FIRST_DELAY * (1 << min(failures - 1, 10)), LONGEST_DELAY)
+    return _doubled(FIRST_DELAY, failures, LONGEST_DELAY)
 
 
-def _new_try(seen: Observed, status: Status, want: Want, try_: int, *, failures: int) -> StartJob:
+def _doubled(first: timedelta, failures: int, longest: timedelta) -> timedelta:
+    return min(first * (1 << min(max(failures - 1, 0), 10)), longest)
+
+
+def _new_try(
+    seen: Observed,
+    status: Status,
+    want: Want,
+    try_: int,
+    *,
+    failures: int,
+    met: JobStatus | None = None,
+) -> StartJob:
+    """Remember a new try. `met`: the one before it, where it failed: what it met is told until this one does well."""
     job = _job_spec(seen, want, try_)
     status.jobs = [each for each in status.jobs if each.family != want.family]
     status.jobs.append(
@@ -233,6 +287,10 @@ def _new_try(seen: Observed, status: Status, want: Want, try_: int, *, failures:
             failures=failures,
             generation=seen.generation,
             credentials=seen.credentials,
+            exit_code=met.exit_code if met else None,
+            reason=met.reason if met else "",
+            message=met.message if met else "",
+            hint=met.hint if met else "",
         )
     )
     return StartJob(job)

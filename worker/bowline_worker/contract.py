@@ -162,6 +162,40 @@ class LosingSide(StrEnum):
     RELEASED = "Released"
 
 
+class ValueAnswer(StrEnum):
+    """What to do with a value that Oracle can't hold. Not `Null`, which is nothing in YAML: it would be left out."""
+
+    ERROR = "Error"
+    NULL = "StoreNull"
+    REPLACEMENT = "Replacement"
+
+
+class NullAnswer(StrEnum):
+    """The same, where nothing could stand for the value."""
+
+    ERROR = "Error"
+    NULL = "StoreNull"
+
+
+class Values(Message):
+    """What becomes of values that Oracle can't hold, on their way to it. In a key each of them is an error."""
+
+    empty_text: ValueAnswer = ValueAnswer.ERROR
+    """'' in VARCHAR2, NVARCHAR2 and LONG, and no bytes in RAW: Oracle stores NULL for both."""
+    empty_text_replacement: str = Field(
+        default=" ", min_length=1, max_length=100, pattern=r"^[^\x00]*$"
+    )
+    """Written for '' where emptyText is Replacement; for no bytes one zero byte is."""
+    not_a_number: NullAnswer = NullAnswer.ERROR
+    """NaN in NUMBER and FLOAT."""
+    infinite_number: NullAnswer = NullAnswer.ERROR
+    """Infinities in NUMBER and FLOAT."""
+    infinite_time: ValueAnswer = ValueAnswer.ERROR
+    """`infinity` and `-infinity` in DATE and TIMESTAMP. Replacement: 9999-12-31 23:59:59, 4712-01-01 BC."""
+    outside_calendar: ValueAnswer = ValueAnswer.ERROR
+    """Times after 9999 and before 4712 BC. Replacement: the nearer of the ends above."""
+
+
 class Config(Message):
     """All that a role may know. One JSON file; its hash is part of the Job, so a change is a new Job."""
 
@@ -208,6 +242,7 @@ class Config(Message):
     parallelism: int = 2  #: snapshot and index workers
     chunk_rows: int = 200_000  #: rows, as estimated, in a snapshot chunk
     lanes: int = 2
+    values: Values = Field(default_factory=Values)  #: what Oracle can't hold, on its way there
     journal: str = ""  #: directory; each stream has its own below it
     journal_max_bytes: int = 8 << 30  #: capture stops before the journal is larger
     work_dir: str = ""  #: scratch space of this Job (dumps)
@@ -315,6 +350,19 @@ class Lag(Message):
     """What 99 of 100 stayed below in the last minute."""
 
 
+class ChangedValues(Message):
+    """Values of one column that the policy of spec.values changed, of one kind."""
+
+    table: str
+    """Oracle's schema and table."""
+    column: str
+    """Oracle's column."""
+    kind: str
+    """Why Oracle could not hold them: empty, not-a-number, infinite-time..."""
+    values: int
+    """At least so many: those of the longest run of apply."""
+
+
 class StreamReport(Message):
     """What capture (`exported`) or apply (`imported`) knows of its stream."""
 
@@ -335,6 +383,10 @@ class StreamReport(Message):
     marker: bool = False  #: the marker of this stream has passed: table rows are applied
     probe: int = 0  #: newest canary before the fence that made the trip,
     canary: int = 0  #: and behind it
+    changed_values: list[ChangedValues] = Field(
+        default_factory=list
+    )  #: those of this run of apply that a policy changed, the most frequent first
+    changed_total: int = 0  #: all of them, listed or not
 
 
 class Verdict(StrEnum):

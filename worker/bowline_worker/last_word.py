@@ -35,6 +35,10 @@ def _written(report: Report) -> str:
 
 def _shortened(report: Report) -> Iterator[Report]:
     """Shorter and shorter reports: figures that are read elsewhere go first, findings and differences last."""
+    if report.stream is not None and report.stream.changed_values:
+        stream = report.stream.model_copy(update={"changed_values": []})
+        report = report.model_copy(update={"stream": stream})
+        yield report
     if report.snapshot is not None:
         report = report.model_copy(update={"snapshot": _without_tables(report.snapshot)})
         yield report

@@ -60,6 +60,8 @@ class Column:
     not_null: bool = False
     generated: bool = False  #: computed by the database: never written
     identity_always: bool = False
+    #: The engine stores NULL for an empty text or no bytes.
+    empty_is_null: bool = field(default=False, compare=False)
     #: The engine's own, which no other column of the table ever had: another on the other side.
     number: int = field(default=0, compare=False)
 

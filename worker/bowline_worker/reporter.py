@@ -147,6 +147,11 @@ class _ReportCollector:
             ("bowline_remaining_changes", "journalled and not applied", stream.remaining),
             ("bowline_retained_bytes", "redo that the origin keeps for us", stream.retained_bytes),
             ("bowline_journal_bytes", "size of the journal", stream.journal_bytes),
+            (
+                "bowline_changed_values",
+                "values that the receiver can't hold, changed by the policy in this run",
+                stream.changed_total if stream.imported else None,
+            ),
         ):
             if value is not None:
                 family = GaugeMetricFamily(name, text, labels=labels)

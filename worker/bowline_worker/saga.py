@@ -277,9 +277,8 @@ def abort(v: View) -> Act:
     effects: list[Effect] = [PutSwitch(aborted)]
     if v.lanes:
         effects.append(PutLanes(v.winner, tuple(ended(row) for row in v.lanes)))
-    if row.fenced:
-        effects.append(LowerFence())
-    return Do(tuple(effects))
+    # Even where no fence is noted: an attempt that ended in the middle of its raise has left some of it behind.
+    return Do((*effects, LowerFence()))
 
 
 def _exit(reason: str, message: str) -> Exit:

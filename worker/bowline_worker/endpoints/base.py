@@ -9,10 +9,11 @@ connection is TryAgain, a missing privilege NotPermitted, a value or type that c
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from bowline_worker.bookkeeping import Backend, LaneRow, MadeObject, StreamId, SwitchRow
 from bowline_worker.contract import Finding, FoundSide, Role, Side, SnapshotReport, Unsafe
@@ -212,6 +213,10 @@ class RowMissing(Exception):
     """A row that must be there was not, or one that must not be there was: the set form did not fit."""
 
 
+#: How many values a policy changed, by the receiver's table, its column, and the kind of value.
+ChangedCounts: TypeAlias = Counter[tuple[str, str, str]]
+
+
 class LaneSession(Protocol):
     """One lane's session in the receiver: application triggers and foreign keys don't fire in it.
 
@@ -219,6 +224,8 @@ class LaneSession(Protocol):
     """
 
     backend: Backend
+    #: What a policy changed in all that this session has committed; another object when it grows.
+    changed: ChangedCounts
 
     def begin(self) -> None: ...
 

@@ -14,8 +14,8 @@ from typing import TypeAlias
 from bowline_worker import takeover
 from bowline_worker.applying import Applier, Prepared, Span
 from bowline_worker.bookkeeping import StreamId
-from bowline_worker.contract import BowlineError, StreamReport, TryAgain, Unsafe
-from bowline_worker.endpoints.base import LaneSession
+from bowline_worker.contract import BowlineError, ChangedValues, StreamReport, TryAgain, Unsafe
+from bowline_worker.endpoints.base import ChangedCounts, LaneSession
 from bowline_worker.figures import Figures
 from bowline_worker.fold import shapes_of
 from bowline_worker.journal import Block, Reader, write_applied
@@ -35,6 +35,9 @@ CHECK_SECONDS = 1.0
 READ_SECONDS = 0.25
 REPORT_SECONDS = 0.5
 APPLIED_SECONDS = 1.0
+
+#: Columns and kinds in which the policy changed values that are told one by one; of the others the sum.
+CHANGED_LISTED = 100
 
 #: Kept in the journal while lanes may stand apart: how their last span was spread.
 SPREAD = "spread"
@@ -265,6 +268,7 @@ class Applying:
         self._reported = time.monotonic()
         rows = self._applier.rows
         remaining = self._figures.remaining(self._reader, self._applier.block)
+        changed = sum((session.changed for session in self._sessions), start=ChangedCounts())
         self._context.report.update(
             stream=StreamReport(
                 origin=self._stream.origin,
@@ -280,5 +284,10 @@ class Applying:
                 marker=all(row.passed for row in rows),
                 probe=min(row.probe for row in rows),
                 canary=min(row.canary for row in rows),
+                changed_values=[
+                    ChangedValues(table=table, column=column, kind=kind, values=count)
+                    for (table, column, kind), count in changed.most_common(CHANGED_LISTED)
+                ],
+                changed_total=changed.total(),
             )
         )

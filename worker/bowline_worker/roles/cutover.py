@@ -168,7 +168,7 @@ class Cutover:
                 with endpoint.books() as books:
                     carry_out(act.effects, books)
             return act
-        if step.name in (StepName.GATE, StepName.RETIRE):
+        if step.name in (StepName.GATE, StepName.RETIRE, StepName.OPEN):
             act = self._clear_the_way(step, endpoint)
             if not isinstance(act, Do):
                 return act
@@ -205,12 +205,17 @@ class Cutover:
         return replace(view, backend=books.own_backend()) if step.name is StepName.GATE else view
 
     def _clear_the_way(self, step: Step, endpoint: Endpoint) -> Act:
-        """Where the step has work to do: end whoever may hold the lane rows, since a stopped process keeps them."""
+        """Where the step has work to do: end whoever may hold the rows, since a stopped process keeps them.
+
+        What is left of an apply into the winner, whose lanes have ended by then, may hold the row that opens it.
+        """
         with endpoint.books() as books:
             view = self._look(step, endpoint, books, lock=False)
             act = step.decide(view)
             if isinstance(act, Do):
                 books.end_backends([row.backend for row in view.lanes if row.backend is not None])
+                if step.name is StepName.OPEN:
+                    books.end_sessions(Role.APPLY)
         if isinstance(act, Do) and step.name is StepName.GATE:
             difference = schema_difference(self.loser, self.winner)
             if difference:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bowline_worker.contract import Unsupported
 from bowline_worker.endpoints.base import Section
 from bowline_worker.roles import Context
+from bowline_worker.saga_checks import require_equal_shapes
 
 
 def run(context: Context) -> None:
@@ -21,6 +22,8 @@ def run(context: Context) -> None:
         context.report.update(message=f"running {len(statements)} statements")
         notes = list(target.run_schema(Section.PRE_DATA, context.config.parallelism) or ())
     tables = check(context)
+    if context.config.existing_schema:
+        require_equal_shapes(context.source, context.target)
     left_out = f"; left out: {'; '.join(notes)}" if notes else ""
     context.report.update(message=f"{tables} tables are there{left_out}")
 

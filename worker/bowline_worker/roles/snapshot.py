@@ -19,7 +19,7 @@ from bowline_worker.endpoints.pairs import binary_tables
 from bowline_worker.model import Table, TableName
 from bowline_worker.rates import Meter
 from bowline_worker.roles import Context
-from bowline_worker.saga_checks import shapes_difference
+from bowline_worker.saga_checks import require_equal_shapes
 
 STREAM = StreamId(Side.SOURCE, 0)
 
@@ -100,7 +100,9 @@ def _copy_all(context: Context, report: _Progress) -> None:
             if reader is None:
                 return
             with closing(reader):
-                _require_equal_shapes(context)
+                # What a switch would refuse: until then a narrower numeric would round what it is given. Behind the
+                # view: whoever holds it has stored the origin's shapes before, and what changes later is noticed.
+                require_equal_shapes(context.source, context.target)
                 _plan(context, reader, ledger, tables)
                 _copy_view(context, report, tables, binary)
             left = ledger.unfinished()
@@ -115,17 +117,6 @@ def _copy_all(context: Context, report: _Progress) -> None:
                 return
             # What is left is another process's, under way, or belongs to a newer view.
             context.stop.wait(RETRY_SECONDS)
-
-
-def _require_equal_shapes(context: Context) -> None:
-    """Refuse what a switch would refuse: until then a narrower numeric would round what it is given.
-
-    Behind the view: whoever holds it has stored the origin's shapes before, so that what changes later is noticed.
-    """
-    if difference := shapes_difference(context.source, context.target):
-        raise Unsupported(
-            difference, reason="SchemaDiffers", hint="give both sides the same columns and types"
-        )
 
 
 def _wait_for_view(context: Context) -> Reader | None:

@@ -36,10 +36,15 @@ BUSY: Final = frozenset(
 
 
 class Altering:
-    """A session for DDL statements and for the notes of them; closed when its block ends."""
+    """A session for DDL statements and for the notes of them; closed when its block ends.
 
-    def __init__(self, site: Site) -> None:
+    `under`: the session whose lock allows them. It is asked for a sign of life before each statement: whoever ended it,
+    to do otherwise, has ended this one by then too, or will have no statement of it after that.
+    """
+
+    def __init__(self, site: Site, *, under: oracledb.Connection | None = None) -> None:
         self._site = site
+        self._under = under
         self.connection = durably(site)
         try:
             with translated(site, "could not prepare the session"):
@@ -79,6 +84,7 @@ class Altering:
         """
         deadline = time.monotonic() + seconds
         while True:
+            self._check()
             try:
                 self._execute(statement)
             except oracledb.Error as error:
@@ -96,6 +102,11 @@ class Altering:
                 return True
             meanwhile()
             time.sleep(PAUSE_SECONDS)
+
+    def _check(self) -> None:
+        if self._under is not None:
+            with translated(self._site, "the session that holds the bookkeeping is gone"):
+                made.rows(self._under, "select 1 from dual")
 
     def note(self, thing: MadeObject) -> None:
         """Note what is about to be made or changed, durably; a note that is there stays as it is."""

@@ -8,7 +8,7 @@ from typing import Final
 
 from bowline_worker.contract import Finding
 from bowline_worker.endpoints.oracle.assess_rights import CAPTURE_VIEWS, MINING, refused
-from bowline_worker.endpoints.oracle.logminer import connect_to_mine
+from bowline_worker.endpoints.oracle.logminer import connect_to_mine, mines_inside
 from bowline_worker.endpoints.oracle.looking import GRANTS, Look
 from bowline_worker.endpoints.oracle.policy import CHARSETS
 
@@ -35,6 +35,7 @@ CONTAINERS: Final = "select count(*) from v$containers c where c.name = :name"
 OTHER_SESSIONS: Final = """
 select count(*) from gv$session s
 where s.username = user and s.type = 'USER' and (s.module is null or s.module <> 'bowline')"""
+ONLINE_LOGS: Final = "select count(*) from v$log"
 IN_DOUBT: Final = "select count(*) from dba_2pc_pending p"
 
 
@@ -88,6 +89,11 @@ def redo(look: Look) -> Iterator[Finding]:
 
 
 def _redo(look: Look, there: Look) -> Iterator[Finding]:
+    yield from _logging(look, there)
+    yield from _destinations(look, there)
+
+
+def _logging(look: Look, there: Look) -> Iterator[Finding]:
     here = there.database
     if here["LOG_MODE"] != "ARCHIVELOG":
         yield look.error(
@@ -109,7 +115,6 @@ def _redo(look: Look, there: Look) -> Iterator[Finding]:
             " are in no redo, and would be missing on the other side",
             "alter database force logging; on RDS: rdsadmin.rdsadmin_util.force_logging(true)",
         )
-    yield from _destinations(look, there)
 
 
 def _destinations(look: Look, there: Look) -> Iterator[Finding]:
@@ -164,13 +169,16 @@ def character_sets(look: Look) -> Iterator[Finding]:
 
 
 def container(look: Look) -> Iterator[Finding]:
-    """Redo is the container database's, and is mined in its root, which only a common user may enter."""
+    """Redo is the container database's: a common user mines it in the root, another one inside, where that is known."""
     if not look.is_origin or not look.is_plugged:
         return
-    if not look.value(IS_COMMON):
+    if not look.value(IS_COMMON) and mines_inside(look.db):
+        yield from _inside(look)
+    elif not look.value(IS_COMMON):
         yield look.error(
             "CommonUserNeeded",
-            f"user {look.user} is of a pluggable database alone, and LogMiner reads logs in {ROOT} alone",
+            f"user {look.user} is of a pluggable database alone, and before 19.10 LogMiner reads logs in {ROOT} alone:"
+            f" this is {look.db.version}",
             "give the migration a common user: `bowline grants --engine oracle --user C##BOWLINE`",
         )
     elif "SET CONTAINER" not in look.privileges:
@@ -178,11 +186,22 @@ def container(look: Look) -> Iterator[Finding]:
             "NotPermitted", f"user {look.user} lacks SET CONTAINER, to mine in {ROOT}", GRANTS
         )
     else:
-        root, pluggable = connect_to_mine(look.site)
+        root, where = connect_to_mine(look.site)
         with closing(root):
             there = Look(look.site, root)
             yield from _redo(look, there)
-            yield from _root(look, there, pluggable or "")
+            yield from _root(look, there, where.pluggable or "")
+
+
+def _inside(look: Look) -> Iterator[Finding]:
+    """What can be seen of the redo from inside: the server finds the logs, and the views must tell which there are."""
+    yield from _logging(look, look)
+    if not any(refused(look, ("V$LOG",))) and not look.value(ONLINE_LOGS):
+        yield look.error(
+            "LogsHidden",
+            "V$LOG shows no online log: which redo there is can't be told from inside this pluggable database",
+            "Bowline can't capture from a database that hides its logs",
+        )
 
 
 def _root(look: Look, there: Look, pluggable: str) -> Iterator[Finding]:

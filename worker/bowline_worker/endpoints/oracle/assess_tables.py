@@ -8,7 +8,8 @@ from typing import Final
 
 from bowline_worker.contract import Finding
 from bowline_worker.endpoints.oracle import naming
-from bowline_worker.endpoints.oracle.fence import IS_LIVE
+from bowline_worker.endpoints.oracle.fence import IS_KEPT, IS_LIVE
+from bowline_worker.endpoints.oracle.hidden import hidden
 from bowline_worker.endpoints.oracle.looking import GRANTS, Look, listed
 from bowline_worker.endpoints.oracle.triggers import PREFIX, Standing, standing
 
@@ -42,13 +43,6 @@ _OF_APPLICATIONS: Final = (
     " where found.owner in (select u.username from all_users u where u.oracle_maintained = 'N')"
     " order by found.owner, found.table_name"
 )
-#: ALL_TABLES shows what the user may read, and nothing of the rest.
-EVERYBODYS: Final = """
-select t.owner, t.table_name from dba_tables t
-where t.temporary = 'N' and t.nested = 'NO' and t.secondary = 'N' and t.dropped = 'NO'
-  and (t.iot_type is null or t.iot_type = 'IOT')
-  and not exists (select 1 from dba_external_tables e where e.owner = t.owner and e.table_name = t.table_name)
-  and not exists (select 1 from dba_mviews m where m.owner = t.owner and m.container_name = t.table_name)"""
 NO_STATISTICS: Final = """
 select t.owner, t.table_name from all_tables t where t.num_rows is null and t.owner in ({owners})"""
 UNDO: Final = "select p.value from v$parameter p where p.name = 'undo_retention'"
@@ -62,6 +56,9 @@ select t.owner, t.trigger_name from all_triggers t
 where t.status = 'ENABLED' and trim(t.base_object_type) in ('DATABASE', 'SCHEMA')
   and (t.triggering_event like '%DDL%' or t.triggering_event like '%ALTER%'
        or t.triggering_event like '%CREATE%')"""
+BY_REFERENCE: Final = """
+select p.owner, p.table_name from all_part_tables p
+where p.partitioning_type = 'REFERENCE' and p.owner in ({owners})"""
 WITHOUT_LOCKS: Final = """
 select t.owner, t.table_name from all_tables t where t.table_lock = 'DISABLED' and t.owner in ({owners})"""
 
@@ -93,15 +90,12 @@ def left_out(look: Look) -> Iterator[Finding]:
 
 def hidden_tables(look: Look) -> Iterator[Finding]:
     """Tables that the spec names, and that the user can't see: they would be left behind in silence."""
-    if "SELECT ANY TABLE" in look.privileges:
-        return
-    seen = {str(one.table.name) for one in look.tables}
-    if hidden := [name for name in _wanted(look, EVERYBODYS) if name not in seen]:
+    if names := hidden(look.site, look.db):
         yield look.error(
             "TableHidden",
-            f"user {look.user} does not see {len(hidden)} tables that spec.tables names; first: {hidden[0]}",
+            f"user {look.user} does not see {len(names)} tables that spec.tables names; first: {names[0]}",
             f"{GRANTS}; or exclude them",
-            about=hidden[0],
+            about=names[0],
         )
 
 
@@ -200,12 +194,46 @@ def taken(look: Look) -> Iterator[Finding]:
         )
 
 
+def kept_fences(look: Look) -> Iterator[Finding]:
+    """A database that a completed migration left fenced takes no writes, on purpose: to prepare it anew opens it."""
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for here in standing(look.db):
+        table = look.by_place.get((here.table_owner, here.table_name))
+        is_other = here.owner == look.user and here.migration not in ("", look.site.migration)
+        if (
+            table is not None
+            and is_other
+            and here.enabled
+            and look.rows(IS_KEPT, migration=here.migration)
+        ):
+            found[here.migration].append(str(table.table.name))
+    for migration, names in sorted(found.items()):
+        yield look.error(
+            "FenceKept",
+            f"{len(names)} selected tables refuse writes since migration {migration} was completed, and would take"
+            f" them again; first: {names[0]}",
+            "accept this if applications may write here, or exclude the tables",
+            about=migration,
+        )
+
+
 def _is_ours(look: Look, here: Standing) -> bool:
     """Tell whether this migration may take it: of another user's nothing is known but the trigger."""
     if here.owner != look.user:
         return False
     is_own = here.migration == look.site.migration
     return is_own or not look.rows(IS_LIVE, migration=here.migration)
+
+
+def by_reference(look: Look) -> Iterator[Finding]:
+    """Their foreign keys can't be disabled while rows come back: a deleted parent would take its children with it."""
+    for table, _ in look.of_selected(BY_REFERENCE):
+        yield look.error(
+            "ReferencePartitions",
+            f"{table.table.name} is partitioned by reference: its foreign key can't be disabled while rows come back",
+            "exclude it, or partition it another way",
+            about=str(table.table.name),
+        )
 
 
 def table_locks(look: Look) -> Iterator[Finding]:
@@ -227,5 +255,7 @@ CHECKS = (
     byte_lengths,
     triggers,
     taken,
+    kept_fences,
+    by_reference,
     table_locks,
 )

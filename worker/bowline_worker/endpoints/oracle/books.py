@@ -19,7 +19,7 @@ import oracledb
 from bowline_worker.bookkeeping import Backend, LaneRow, SwitchRow
 from bowline_worker.contract import BowlineError, Role, Side, TryAgain, Verdict
 from bowline_worker.endpoints.base import SequenceState
-from bowline_worker.endpoints.oracle import disabling, fence, sequences
+from bowline_worker.endpoints.oracle import disabling, fence, fence_gaps, sequences
 from bowline_worker.endpoints.oracle import made as notes
 from bowline_worker.endpoints.oracle.connection import application_name, code_of, translated
 from bowline_worker.endpoints.oracle.dictionary import Records
@@ -190,7 +190,7 @@ class OracleBooks:
         self.after_commit.append(fence.lower_fence(self._site, self._db))
 
     def fence_gaps(self) -> list[str]:
-        return fence.gaps(self._site, self._db)
+        return fence_gaps.gaps(self._site, self._db)
 
     def sequences(self) -> Mapping[TableName, SequenceState]:
         return sequences.read(self._site, self._db)

@@ -23,17 +23,17 @@ from bowline_worker.contract import BowlineError
 from bowline_worker.endpoints.base import Lineage, Piece, went_back
 from bowline_worker.endpoints.oracle import frames, sessions, slots
 from bowline_worker.endpoints.oracle.captured import Tables, one
-from bowline_worker.endpoints.oracle.changes import (
-    Draft,
-)
+from bowline_worker.endpoints.oracle.changes import Draft
 from bowline_worker.endpoints.oracle.connection import connect, translated
+from bowline_worker.endpoints.oracle.keymoves import check_keys
 from bowline_worker.endpoints.oracle.logminer import LogMiner, connect_to_mine
 from bowline_worker.endpoints.oracle.mining import Committed, Miner
 from bowline_worker.endpoints.oracle.position import Emitted, Place
 from bowline_worker.endpoints.oracle.reselect import LONG_ROWS, Fates, Reselect
 from bowline_worker.endpoints.oracle.signals import signal_of
+from bowline_worker.endpoints.oracle.swaps import Swaps
 from bowline_worker.endpoints.site import Site
-from bowline_worker.model import Change, Position, Row, Signal
+from bowline_worker.model import Change, Position, Row, Signal, SignalKind
 
 __all__ = ["OracleCapture", "capture"]
 
@@ -66,7 +66,7 @@ def capture(
     with ExitStack() as stack, translated(site, "could not begin to capture"):
         books = stack.enter_context(closing(connect(site)))
         slots.require(books, site, stream).place.after(after)
-        mining, container = connect_to_mine(site)
+        mining, where = connect_to_mine(site)
         stack.callback(mining.close)
         older = slots.require(books, site, stream).session
         if older is not None:
@@ -75,12 +75,13 @@ def capture(
         slot = slots.require(books, site, stream)
         place = slot.place.after(after)
         tables = Tables.read(site)
-        session = LogMiner(site, mining, tables.owners, container=container)
+        session = LogMiner(site, mining, tables.owners, where=where)
         found = _check_lineage(site, books, session, place, after, seen)
         slots.claim(books, site, stream, sessions.own_backend(mining))
         miner = Miner(place, tables.selection, parse=tables.parse, directory=_scratch(site))
         stack.callback(miner.close)
-        made = OracleCapture(site, stream, tables, books, session, miner, found)
+        swaps = Swaps(site, stream, books, tables.places, slot.note)
+        made = OracleCapture(site, stream, tables, books, session, miner, found, swaps)
         made.resources = stack.pop_all()
         return made
 
@@ -139,11 +140,12 @@ class OracleCapture:
         session: LogMiner,
         miner: Miner,
         lineage: Lineage,
+        swaps: Swaps,
     ) -> None:
         self.lineage = lineage
         self.resources = ExitStack()
         self._site, self._stream, self._tables, self._books = site, stream, tables, books
-        self._session, self._miner = session, miner
+        self._session, self._miner, self._swaps = session, miner, swaps
         self._reselect = Reselect(site, books)
         self._frames = {
             relation.number: frames.encode_relation(
@@ -227,6 +229,8 @@ class OracleCapture:
                 if piece.ends:
                     self._places.append(transaction.place)
                 yield piece
+        if step.upper is not None and not step.until:
+            self._swaps.follow(step.upper, self._miner.place.emptied)
         now = time.monotonic()
         if not gave and not self._session.has_more:
             self._look_due = now + min(max(PAUSE_SECONDS, now - began), LONGEST_PAUSE_SECONDS)
@@ -248,7 +252,8 @@ class OracleCapture:
     def _of(self, transaction: Committed) -> Iterator[Piece]:
         """The pieces of a transaction; none, where nothing in it is for us."""
         changes = transaction.changes
-        fates = Fates.of(changes, self._tables.relations) if self._tables.has_lossy else Fates()
+        check_keys(changes, self._tables.relations)
+        fates = Fates.of(changes, self._tables.relations)
         part, starts = _Part(), True
         for change in self._changes(transaction, fates):
             if part.is_full:
@@ -273,6 +278,8 @@ class OracleCapture:
             if own is not None:
                 signal = signal_of(row, own, self._site.migration)
                 if signal is not None:
+                    if signal.kind is SignalKind.BARRIER:
+                        self._swaps.pass_barrier(signal.attempt, self._miner.place.emptied)
                     yield signal
                 continue
             draft = self._tables.relations[row.table].read(row)

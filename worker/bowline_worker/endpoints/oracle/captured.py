@@ -11,8 +11,9 @@ import oracledb
 
 from bowline_worker.contract import Unsupported
 from bowline_worker.endpoints.oracle import catalog, redo
+from bowline_worker.endpoints.oracle.below import Below
 from bowline_worker.endpoints.oracle.changes import Relation, relations
-from bowline_worker.endpoints.oracle.dictionary import reading
+from bowline_worker.endpoints.oracle.dictionary import Place, reading
 from bowline_worker.endpoints.oracle.naming import neutral_table
 from bowline_worker.endpoints.oracle.rowchange import Parsed
 from bowline_worker.endpoints.oracle.selection import Selection
@@ -34,6 +35,7 @@ class Tables:
 
     relations: Mapping[TableName, Relation]
     own: Mapping[TableName, str]  #: Bowline's own tables whose rows travel
+    places: Mapping[Place, TableName]  #: the selected tables, by Oracle's owner and name
     owners: tuple[str, ...]
     selection: Selection
 
@@ -54,14 +56,17 @@ class Tables:
             )
         names = {neutral_table(user, name): name for user, name, _ in own}
         selected = catalog.selection(found)
+        places = {(one.owner, one.name): one.table.name for one in found}
         return cls(
             relations=relations(found),
             own=names,
+            places=places,
             owners=tuple(sorted({one.owner for one in found} | {user for user, _, _ in own})),
             selection=replace(
                 selected,
                 tables={**selected.tables, **{(u, n): neutral_table(u, n) for u, n, _ in own}},
                 objects={**selected.objects, **{int(i): neutral_table(u, n) for u, n, i in own}},
+                below=Below(site, places),
                 # All segments are known here, and a TRUNCATE keeps their ids; but new partitions come by themselves,
                 # and one that is gone again had a name nobody heard.
                 stop_at_nameless=any(
@@ -69,10 +74,6 @@ class Tables:
                 ),
             ),
         )
-
-    @property
-    def has_lossy(self) -> bool:
-        return any(relation.lossy for relation in self.relations.values())
 
     @property
     def parse(self) -> Callable[[str], Parsed]:

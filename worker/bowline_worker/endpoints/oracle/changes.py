@@ -72,6 +72,7 @@ class Draft:
         None  #: for an INSERT, where its row is not there at the commit
     )
     is_touch: bool = False
+    is_undone: bool = False  #: a touch that was taken back
 
     @property
     def sets(self) -> frozenset[int]:
@@ -121,6 +122,8 @@ class Relation:
         self.kinds: tuple[OracleType, ...] = tuple(table.kinds[name] for name in written)
         self.names = tuple(kind.column.name for kind in self.kinds)  #: in Oracle's spelling
         self.key = tuple(written.index(name) for name in table.table.key)
+        #: How a statement begins what it says of each column of the key.
+        self.key_texts = tuple(f'"{self.names[place]}" = ' for place in self.key)
         self.lossy = tuple(place for place, kind in enumerate(self.kinds) if kind.needs_reselect)
         self.large = frozenset(
             place for place in self.lossy if not self.kinds[place].postgres.name.startswith("float")
@@ -178,6 +181,13 @@ class Relation:
         if found.operation is Operation.DELETE:
             return key, None
         return key, self._moved(key, found.set, where)
+
+    def keys(self, change: RowChange) -> tuple[Row | None, Row | None]:
+        """The key of a change's row before it, and behind it; None where there is no row."""
+        if change.code != Code.INSERT:
+            return self.move(change)
+        where = At(self, change)
+        return None, self._key_of(self._statement(change, where).set, where)
 
     def _statement(self, change: RowChange, where: At) -> Redo:
         try:
@@ -244,7 +254,7 @@ class Relation:
         draft.name = self._key(after, where)
         if draft.name != key:
             draft.before = self._row_of(key)
-            lacks = list(self.lossy)
+            lacks = sorted({*lacks, *self.lossy})
         draft.lacks = tuple(lacks)
         for place in lacks:
             after[place] = UNCHANGED
@@ -267,7 +277,7 @@ class Relation:
         lacks = tuple(self._places[name] for name in change.reselect if name in self._places)
         return Draft(
             self, Op.UPDATE, change.scn, where,
-            after=after, key=key, name=key, lacks=lacks, is_touch=True,
+            after=after, key=key, name=key, lacks=lacks, is_touch=True, is_undone=change.is_undone,
         )  # fmt: skip
 
     def _old(self, values: _Values, where: At) -> Row:

@@ -211,6 +211,7 @@ def varchar(column: OracleColumn, terms: Terms, _: list[int]) -> OracleType:
         bind_type="DB_TYPE_NVARCHAR" if is_national else "DB_TYPE_VARCHAR",
         needs_reselect=is_long,
         can_be_key=not is_long,
+        empty_is_null=True,
         limit=length,
         is_national=is_national,
     )
@@ -225,6 +226,7 @@ def char(column: OracleColumn, terms: Terms, _: list[int]) -> OracleType:
         postgres=PostgresType("bpchar", f"character({length})"),
         # Bound as VARCHAR2, a key would not be found: its blanks would count.
         bind_type="DB_TYPE_NCHAR" if is_national else "DB_TYPE_CHAR",
+        empty_is_null=True,
         limit=length,
         padded_to=length,
         is_national=is_national,
@@ -239,6 +241,7 @@ def long(column: OracleColumn, terms: Terms, _: list[int]) -> OracleType:
         bind_type="DB_TYPE_LONG",
         needs_reselect=True,
         can_be_key=False,
+        empty_is_null=True,
     )
 
 
@@ -266,6 +269,7 @@ def raw(column: OracleColumn, terms: Terms, _: list[int]) -> OracleType:
         bind_type="DB_TYPE_LONG_RAW" if is_lob else "DB_TYPE_RAW",
         needs_reselect=needs_reselect,
         can_be_key=not needs_reselect,
+        empty_is_null=not is_lob,
         is_lob=is_lob,
     )
 

@@ -108,8 +108,9 @@ def disable(site: Site) -> None:
             )
         if not made.rows(connection, LIVE_LANES, migration=site.migration):
             raise FencedOut(f"{site.side} at {site.place}: the lanes into this database have ended")
-        if wanted := list(_enabled(site, connection)):
-            with Altering(site) as ddl:
+        tables = read_tables(connection, site.config.include, site.config.exclude)
+        if wanted := list(_enabled(connection, {(one.owner, one.name) for one in tables})):
+            with Altering(site, under=connection) as ddl:
                 for one in wanted:
                     ddl.note(one.thing)
                     ddl.run(one.statement, one.what)
@@ -128,7 +129,7 @@ def restore(site: Site, connection: oracledb.Connection) -> None:
         return
     with (
         translated(site, "could not enable the application's triggers and constraints"),
-        Altering(site) as ddl,
+        Altering(site, under=connection) as ddl,
     ):
         for thing in notes:
             match thing.kind:
@@ -145,9 +146,12 @@ def names_in(quoted: str) -> list[str]:
     return _NAMED.findall(quoted)
 
 
-def _enabled(site: Site, connection: oracledb.Connection) -> Iterator[Switch]:
-    tables = read_tables(connection, site.config.include, site.config.exclude)
-    selected = {(one.owner, one.name) for one in tables}
+def is_enabled(connection: oracledb.Connection, selected: set[Place]) -> bool:
+    """Tell whether something of these tables would fire or check now: made, or enabled by somebody, since `disable`."""
+    return any(_enabled(connection, selected))
+
+
+def _enabled(connection: oracledb.Connection, selected: set[Place]) -> Iterator[Switch]:
     owners = sorted({owner for owner, _ in selected})
     yield from _triggers(connection, owners, selected)
     yield from _foreign_keys(connection, owners, selected)

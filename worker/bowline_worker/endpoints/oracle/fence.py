@@ -9,7 +9,7 @@ SESSION_USER.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from contextlib import closing
 from functools import partial
 from typing import Final
@@ -39,12 +39,17 @@ LEFT: Final = "fence-left"
 #: To disable what lets everybody pass is not worth more: meanwhile the switch row is held.
 LOWERING_SECONDS: Final = 10.0
 
-READ_FLAG: Final = "select s.raised from bowline_switch s where s.migration = :migration"
+READ_FLAG: Final = "select s.raised, s.attempt from bowline_switch s where s.migration = :migration"
 LOCK_FLAG: Final = f"{READ_FLAG} for update wait 5"
-SET_FLAG: Final = "update bowline_switch set raised = :raised where migration = :migration"
+SET_FLAG: Final = """
+update bowline_switch set raised = :raised, raised_at = case :raised when 1 then sysdate end
+where migration = :migration"""
 IS_LIVE: Final = f"""
 select 1 from bowline_switch s where s.migration = :migration
 and not exists (select 1 from bowline_made m where m.migration = s.migration and m.kind = '{LEFT}')"""
+IS_KEPT: Final = f"""
+select 1 from bowline_switch s where s.migration = :migration and s.raised = 1
+and exists (select 1 from bowline_made m where m.migration = s.migration and m.kind = '{LEFT}')"""
 FORGET: Final = (
     "delete from bowline_made where migration = :migration and kind = :kind and name = :name"
 )
@@ -107,27 +112,11 @@ def disable_lowered(site: Site) -> None:
         if not found or found[0]["raised"] or not enabled:
             return
         end = time.monotonic() + LOWERING_SECONDS
-        with Altering(site) as ddl:
+        with Altering(site, under=connection) as ddl:
             ddl.limit(LOWERING_SECONDS)
             for here in enabled:
                 left = max(0.0, end - time.monotonic())
                 ddl.run(*_altering(here, "disable"), seconds=left, done=GONE)
-
-
-def gaps(site: Site, connection: oracledb.Connection) -> list[str]:
-    """Say where a write would pass: read from the dictionary now, not from what was made."""
-    found = {here.quoted: here for here in standing(connection)}
-    flag = made.rows(connection, READ_FLAG, migration=site.migration)
-    problems = []
-    if not flag or not flag[0]["raised"]:
-        problems.append(f"the fence of migration {site.migration} is not raised")
-    for wanted in _wanted(site, connection):
-        here = found.get(wanted.quoted)
-        if here is None or not here.fits(wanted):
-            problems.append(f"{wanted.table.table.name} has no fence trigger")
-        elif not here.enabled:
-            problems.append(f"{wanted.table.table.name} has its fence trigger disabled")
-    return problems
 
 
 def make(site: Site) -> None:
@@ -149,7 +138,7 @@ def unmade(site: Site, connection: oracledb.Connection) -> list[OracleTable]:
     found = {here.quoted: here for here in standing(connection)}
     return [
         wanted.table
-        for wanted in _wanted(site, connection)
+        for wanted in wanted_triggers(site, connection)
         if (here := found.get(wanted.quoted)) is None or not here.fits(wanted)
     ]
 
@@ -157,12 +146,24 @@ def unmade(site: Site, connection: oracledb.Connection) -> list[OracleTable]:
 def drop(site: Site) -> None:
     """Drop this migration's triggers, wherever they stand, each note after its trigger."""
     with translated(site, "could not drop the fence"), Altering(site) as ddl:
-        for here in of_migration(site, ddl.connection):
+        noted = {thing.name for thing in made.read(ddl.connection, site) if thing.kind == KIND}
+        for here in _droppable(site, ddl.connection, noted):
             what = f"could not drop the fence of {here.table_owner}.{here.table_name}"
             ddl.run(f"drop trigger {here.quoted}", what, done=GONE)
-        for thing in made.read(ddl.connection, site):
-            if thing.kind == KIND:
-                ddl.forget(KIND, thing.name)
+        for name in noted:
+            ddl.forget(KIND, name)
+
+
+def _droppable(site: Site, connection: oracledb.Connection, noted: Set[str]) -> list[Standing]:
+    """This migration's triggers; one whose text somebody replaced is told by its note."""
+    ours = {here.quoted for here in of_migration(site, connection)}
+    user = own_user(connection)
+    return [
+        here
+        for here in standing(connection)
+        if here.quoted in ours
+        or (here.owner == user and here.quoted in noted and not here.migration)
+    ]
 
 
 def of_migration(site: Site, connection: oracledb.Connection) -> list[Standing]:
@@ -201,7 +202,7 @@ def _complete(
 
     found = standing(ddl.connection)
     by_name = {here.quoted: here for here in found}
-    for wanted in _wanted(site, ddl.connection):
+    for wanted in wanted_triggers(site, ddl.connection):
         if int(wanted.table.table.identity) in (skip or {}):
             continue
         _refuse_taken(site, ddl.connection, wanted, found)
@@ -277,7 +278,8 @@ def _altering(here: Standing, how: str) -> tuple[str, str]:
     return f"alter trigger {here.quoted} {how}", what
 
 
-def _wanted(site: Site, connection: oracledb.Connection) -> list[Wanted]:
+def wanted_triggers(site: Site, connection: oracledb.Connection) -> list[Wanted]:
+    """The triggers that the selected tables must have, as the dictionary is now."""
     tables = read_tables(connection, site.config.include, site.config.exclude)
     return wanted_on(site, own_user(connection), tables)
 

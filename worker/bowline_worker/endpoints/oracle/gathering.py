@@ -46,7 +46,6 @@ class Stop:
 class Doubts:
     """Transactions that can't be given out any more, should they commit all the same. Kept from step to step."""
 
-    dropped: set[Xid] = field(default_factory=set)  #: some of their rows were left to the snapshot
     #: By slot, the last one that a ROLLBACK with a partial XID was taken to end.
     presumed: dict[tuple[int, int, int], Xid] = field(default_factory=dict)
 
@@ -66,6 +65,8 @@ class Gathering:
         self._doubts = doubts
         self.start = start
         self.found: list[Commit | Stop] = []
+        # By TRUNCATEs that were given out before: the place may be older than they are, and not have them.
+        self.emptied: dict[TableName, int] = {}
         self.bare: dict[Xid, OpenTransaction] = {}  # given out before, by a commit without address
 
     def add(self, rows: Iterable[LogRow]) -> None:
@@ -128,7 +129,7 @@ class Gathering:
         if row.address is None:
             raise Unsafe(f"{row.place} has no redo address")
         if not self.start.keeps(row, xid):
-            self._doubts.dropped.add(xid)
+            self.start = self.start.with_dropped(xid)
             return None
         transaction = self._work.enter(xid, row, row.address)
         if self._doubts.presumed.get(xid[:3]) == xid:
@@ -160,18 +161,26 @@ class Gathering:
             )
 
     def _ddl(self, row: LogRow) -> None:
+        if self.start.is_in_snapshot(row.scn):
+            return
+        for other in sorted(self._selection.changed_beside(row), key=str):
+            self.found.append(Stop(row, _changed_beside(row, other)))
+            return
         table = self._selection.named(row)
-        if table is None or self.start.is_in_snapshot(row.scn):
+        if table is None:
             return
         match effect_of(row.sql):
             case Effect.NONE:
                 return
             case Effect.EMPTIES:
                 if row.xid.is_zero:
-                    if not self._emitted.has(row):
+                    if self._emitted.has(row):
+                        self.emptied[table] = row.scn
+                    else:
                         self.found.append(_lone(row, table))
                 elif (transaction := self._enter(row)) is not None:
                     self._work.add(transaction, _change(row, table, row.sql))
+                    transaction.emptied.add(table)
             case Effect.CHANGES:
                 self.found.append(Stop(row, _changed(row, table)))
 
@@ -182,12 +191,17 @@ class Gathering:
         transaction = self._work.get(xid) if xid is not None else None
         if xid is None or self._is_stale(row, transaction):
             return
+        is_incomplete = xid in self.start.dropped
         self.start = self.start.with_end(xid)
         transaction = self._work.end(xid)
         if row.code == Code.COMMIT and not self.start.is_in_snapshot(row.scn):
             if self._emitted.has(row):
-                if row.address is None and transaction is not None:
-                    self.bare[xid] = transaction
+                if transaction is not None:
+                    self.emptied.update(dict.fromkeys(transaction.emptied, row.scn))
+                    if row.address is None:
+                        self.bare[xid] = transaction
+            elif is_incomplete:
+                self.found.append(Stop(row, _incomplete(row)))
             elif (doubt := self._doubt(row, xid)) is not None:
                 self.found.append(Stop(row, doubt))
             elif transaction is not None and (transaction.flaw is not None or len(transaction)):
@@ -195,13 +209,10 @@ class Gathering:
                 return
         elif row.xid.is_partial:
             self._doubts.presumed[xid[:3]] = xid
-        self._doubts.dropped.discard(xid)
         if transaction is not None:
             transaction.close()
 
     def _doubt(self, row: LogRow, xid: Xid) -> Unsafe | None:
-        if xid in self._doubts.dropped:
-            return _incomplete(row)
         if self._doubts.presumed.get(xid[:3]) == xid:
             return _revived(row, xid)
         return None
@@ -228,14 +239,27 @@ def _lone(row: LogRow, table: TableName) -> Commit:
     """Make a transaction of a TRUNCATE that has none: it commits where it stands."""
     transaction = OpenTransaction(row.xid, row.thread, row.scn, row.container, row.user, row.client)
     transaction.changes.append(_change(row, table, row.sql))
+    transaction.emptied.add(table)
     return Commit(row, transaction)
 
 
+def _changed_beside(row: LogRow, table: TableName) -> Unsafe:
+    return Unsafe(
+        f"the rows of {table} changed while streaming, and the redo does not tell them: DDL on {row.owner}.{row.table}"
+        f" at SCN {row.scn} (RS_ID {row.address}, thread {row.thread}): {_statement(row)}",
+        reason="SchemaChanged",
+        hint="ask for Complete and migrate anew; leave EXCHANGE PARTITION and TRUNCATE ... CASCADE alone meanwhile",
+    )
+
+
+def _statement(row: LogRow) -> str:
+    return " ".join(row.sql.split())[:120]
+
+
 def _changed(row: LogRow, table: TableName) -> Unsafe:
-    statement = " ".join(row.sql.split())[:120]
     return Unsafe(
         f"the schema of migrated tables changed while streaming: {table} at SCN {row.scn}"
-        f" (RS_ID {row.address}, thread {row.thread}): {statement}",
+        f" (RS_ID {row.address}, thread {row.thread}): {_statement(row)}",
         reason="SchemaChanged",
         hint="rows behind it can't be read with the tables as they were: ask for Complete and migrate anew",
     )

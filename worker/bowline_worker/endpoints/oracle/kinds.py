@@ -161,6 +161,7 @@ class OracleType(ABC):
     needs_reselect: bool = False
     #: Values that differ in Oracle differ as text, and the redo tells them exactly: rows can be known by it.
     can_be_key: bool = True
+    empty_is_null: bool = False  #: Oracle stores NULL for an empty value
 
     def select(self, quoted: str) -> str:
         """What a snapshot selects, so that from_driver gets exact values; `quoted` may have a table's alias."""
@@ -182,6 +183,7 @@ class OracleType(ABC):
             not_null=not self.column.nullable,
             generated=self.column.virtual,
             identity_always=self.column.identity == "ALWAYS",
+            empty_is_null=self.empty_is_null,
         )
 
     def from_redo(self, value: object) -> FromRedo:
@@ -226,7 +228,7 @@ class OracleType(ABC):
         """Give the policy's answer to a value, and count it."""
         answer = self.terms.policy.answer(kind)
         if answer is Answer.ERROR:
-            self.refuse(value, TOLD[kind], f"set the policy for {kind} to null or replacement")
+            self.refuse(value, TOLD[kind], self.terms.hint(kind))
         if answer is Answer.NULL and not self.column.nullable:
             self.refuse(value, f"{TOLD[kind]}, and the column takes no NULL for it")
         self.terms.tally[self.column.table, self.column.name, kind] += 1

@@ -8,6 +8,7 @@ DELETE of all rows.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Final, NoReturn
@@ -16,8 +17,8 @@ import oracledb
 
 from bowline_worker.bookkeeping import LaneRow, StreamId
 from bowline_worker.contract import FencedOut, Side, Unsupported
-from bowline_worker.endpoints.base import RowConflict, RowMissing, TableBatch
-from bowline_worker.endpoints.oracle import catalog
+from bowline_worker.endpoints.base import ChangedCounts, RowConflict, RowMissing, TableBatch
+from bowline_worker.endpoints.oracle import catalog, row_rights
 from bowline_worker.endpoints.oracle.catalog import OracleTable
 from bowline_worker.endpoints.oracle.conflicts import at_commit, changed, lost, meant
 from bowline_worker.endpoints.oracle.connection import translate, translated
@@ -31,13 +32,16 @@ from bowline_worker.endpoints.oracle.statements import (
     Statements,
 )
 from bowline_worker.endpoints.oracle.tables import durably
-from bowline_worker.endpoints.oracle.types import Terms
+from bowline_worker.endpoints.oracle.types import Policy, Terms
 from bowline_worker.endpoints.site import Site
 from bowline_worker.fold import Shape
 from bowline_worker.model import UNCHANGED, Change, Op, Row, Table, TableName
 
 #: Statements that the driver keeps open in one session: OPEN_CURSORS may be as low as 50.
 PREPARED: Final = 30
+
+#: How often a session looks whether something was enabled since.
+LOOK_SECONDS: Final = 5.0
 
 #: A logon trigger may have chosen another level for the session. ORA-01453 where a transaction is open already.
 BEGIN: Final = "set transaction isolation level read committed"
@@ -67,21 +71,49 @@ class OracleLane:
                 self._db.stmtcachesize = PREPARED
                 self.backend = own_backend(self._db)
                 ((charset,),) = (row.values() for row in read_rows(self._db, CHARSET))
-            self._terms = Terms(charset=charset)
+            self._terms = Terms(policy=Policy.of(site.config.values), charset=charset)
         except BaseException:
             self.close()
             raise
+        self.changed = ChangedCounts()
         self._tables: dict[TableName, OracleTable] | None = None
+        self._look_due = 0.0
         self._statements: dict[TableName, Statements] = {}
         self._shapes: dict[TableName, Shape] = {}
         self._advanced: tuple[Side, LaneRow, int] | None = None
+        self._may_write = False
 
     def begin(self) -> None:
+        """Begin a transaction. NotPermitted, at the first, where rows could not be written that may come later."""
         self._advanced = None
         if not self._db.is_healthy():
             raise lost(self._site)
         with self._told("the start of a transaction"), self._db.cursor() as cursor:
             cursor.execute(BEGIN)
+        if not self._may_write:
+            with self._told("the privileges on rows"):
+                config = self._site.config
+                tables = catalog.read_tables(self._db, config.include, config.exclude)
+                row_rights.prove(self._site, self._db, tables)
+            self._may_write = True
+        self._look_again()
+
+    def _look_again(self) -> None:
+        """Have disabled anew, before the next row, what somebody made or enabled meanwhile: it would write rows twice.
+
+        Or take rows away: a foreign key with ON DELETE CASCADE.
+        """
+        now = time.monotonic()
+        if self._tables is None or now < self._look_due:
+            return
+        from bowline_worker.endpoints.oracle import disabling
+
+        self._look_due = now + LOOK_SECONDS
+        selected = {(one.owner, one.name) for one in self._tables.values()}
+        with self._told("what is enabled"):
+            if disabling.is_enabled(self._db, selected):
+                self._tables = None
+                self._statements.clear()
 
     def commit(self) -> None:
         """Commit; RowConflict where a deferred constraint refuses. After TryAgain it may have been done, or not."""
@@ -323,6 +355,7 @@ class OracleLane:
                 origin, row, since = advanced
                 self.advance(origin, row, since=since)
             self._tables = {one.table.name: one for one in found}
+            self._look_due = time.monotonic() + LOOK_SECONDS
         return self._tables
 
     # --- what is told ---
@@ -332,6 +365,13 @@ class OracleLane:
         for (table, column, kind), count in self._terms.tally.items():
             fields = {"table": str(table), "column": column, "kind": str(kind), "values": count}
             log.warning("values that oracle can't hold were changed", extra={"fields": fields})
+        if self._terms.tally:
+            # Another one, and not more in the same: the report reads it in another thread.
+            counts = {
+                (str(table), column, str(kind)): count
+                for (table, column, kind), count in self._terms.tally.items()
+            }
+            self.changed = self.changed + ChangedCounts(counts)
         self._terms.tally.clear()
 
     @contextmanager

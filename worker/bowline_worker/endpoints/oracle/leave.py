@@ -8,17 +8,23 @@ from typing import Final
 import oracledb
 
 from bowline_worker.bookkeeping import MadeObject
-from bowline_worker.contract import TryAgain
+from bowline_worker.contract import Role, TryAgain
 from bowline_worker.endpoints.oracle import (
     disabling,
     fence,
     made,
     sequences,
+    sessions,
     slots,
     supplemental,
 )
 from bowline_worker.endpoints.oracle.altering import BUSY, Altering
-from bowline_worker.endpoints.oracle.connection import code_of, quote, translated
+from bowline_worker.endpoints.oracle.connection import (
+    application_name,
+    code_of,
+    quote,
+    translated,
+)
 from bowline_worker.endpoints.oracle.tables import durably
 from bowline_worker.endpoints.oracle.triggers import own_user
 from bowline_worker.endpoints.oracle.validate import validate
@@ -41,8 +47,14 @@ RESET: Final = """
 update bowline_switch set attempt = 0, verdict = null, aborted = null, opened = 0, fenced = raised, fenced_at = null,
        committed_at = null, opened_at = null, reason = null, cutover_pid = null, cutover_started = null
 where migration = :migration"""
+#: What can't be validated is to be told by whoever ends this: its notes are the last to go.
 KEEP_NOTES: Final = f"""
-delete from bowline_made where migration = :migration and kind not in ('{fence.KIND}', '{fence.LEFT}')"""
+delete from bowline_made where migration = :migration
+    and kind not in ('{fence.KIND}', '{fence.LEFT}', '{disabling.Kind.VALIDATE}')"""
+FORGET_NOTES: Final = f"""
+delete from bowline_made where migration = :migration and kind != '{disabling.Kind.VALIDATE}'"""
+FORGET_THE_LAST: Final = f"""
+delete from bowline_made where migration = :migration and kind = '{disabling.Kind.VALIDATE}'"""
 DELETE: Final = "delete from {table} where migration = :migration"
 #: Migrations that are not over.
 IS_USED: Final = f"""
@@ -64,6 +76,8 @@ def cleanup(site: Site, *, keep_fence: bool) -> list[str]:
         there = _tables(ddl.connection)
         noted = made.read(ddl.connection, site)
     unvalidated: list[str] = []
+    if "BOWLINE_LANE" in there:
+        _end_lanes(site)
     if "BOWLINE_MADE" in there:
         sequences.repair(site)
         with Altering(site) as ddl:
@@ -80,8 +94,21 @@ def cleanup(site: Site, *, keep_fence: bool) -> list[str]:
     with translated(site, "could not remove the bookkeeping"):
         _forget(site, is_kept=is_kept)
         _remove_tables(site)
+        _forget_the_last(site)
         left = [_fence_left(site)] if is_kept else []
     return [*unvalidated, *left, _user_left(site)]
+
+
+def _end_lanes(site: Site) -> None:
+    """Let no lane write any more: one whose process nobody sees would meet what is enabled again, or disable it."""
+    with (
+        translated(site, "could not end the lanes"),
+        closing(durably(site)) as connection,
+        connection.cursor() as cursor,
+    ):
+        sessions.end_sessions(connection, application_name(site, Role.APPLY))
+        cursor.execute(DELETE.format(table="bowline_lane"), {"migration": site.migration})
+        connection.commit()
 
 
 def _keep_fence(site: Site) -> bool:
@@ -103,6 +130,8 @@ def _forget(site: Site, *, is_kept: bool) -> None:
             if is_kept:
                 kept = {"BOWLINE_SWITCH": RESET, "BOWLINE_MADE": KEEP_NOTES}
                 statement = kept.get(table, statement)
+            elif table == "BOWLINE_MADE":
+                statement = FORGET_NOTES
             cursor.execute(statement, {"migration": site.migration})
         connection.commit()
 
@@ -126,6 +155,13 @@ def _remove_tables(site: Site) -> None:
             if table == "BOWLINE_SWITCH":
                 connection.rollback()
             _drop(ddl, table)
+
+
+def _forget_the_last(site: Site) -> None:
+    with closing(durably(site)) as connection, connection.cursor() as cursor:
+        if "BOWLINE_MADE" in _tables(connection):
+            cursor.execute(FORGET_THE_LAST, {"migration": site.migration})
+            connection.commit()
 
 
 def _have_alone(site: Site, connection: oracledb.Connection) -> None:

@@ -3,6 +3,10 @@
 The session mines in CDB$ROOT, or in a database without containers; rows of other containers are left out. No bound is
 given to START_LOGMNR: the files that were added are read whole, and a step is cut by address (steps.py). No ORDER BY:
 it would sort everything; LogMiner gives the rows of a thread in redo order.
+
+Inside a pluggable database no file can be added (ORA-65040): START_LOGMNR finds the logs of a range of SCNs by itself
+(Utilities 19c, "Steps in a Typical LogMiner Session"). Which they must be is looked up as elsewhere, and the range is
+theirs; rows of others are left out, so that a step sees of each file all or nothing.
 """
 
 from __future__ import annotations
@@ -58,6 +62,12 @@ select thread#, sequence#, first_change#, name
    and resetlogs_change# = :resetlogs and next_change# > :scn
    and dest_id in (select dest_id from v$archive_dest_status where status = 'VALID' and type = 'LOCAL')
  order by dest_id"""
+#: There the server opens them itself: neither where they are matters, nor may the destinations be seen.
+_ARCHIVED_INSIDE: Final = """\
+select thread#, sequence#, first_change#, name
+  from v$archived_log
+ where archived = 'YES' and deleted = 'NO' and status = 'A'
+   and resetlogs_change# = :resetlogs and next_change# > :scn"""
 _THREADS: Final = "select last_redo_change# from v$thread where status = 'OPEN'"
 _ADD: Final = (
     "begin dbms_logmnr.add_logfile(logfilename => :name, options => dbms_logmnr.{0}); end;"
@@ -65,6 +75,12 @@ _ADD: Final = (
 _START: Final = """\
 begin
   dbms_logmnr.start_logmnr(options => dbms_logmnr.dict_from_online_catalog
+                                    + dbms_logmnr.no_rowid_in_stmt + dbms_logmnr.no_sql_delimiter);
+end;"""
+#: 0 is no bound.
+_START_INSIDE: Final = """\
+begin
+  dbms_logmnr.start_logmnr(startscn => :first, endscn => :last, options => dbms_logmnr.dict_from_online_catalog
                                     + dbms_logmnr.no_rowid_in_stmt + dbms_logmnr.no_sql_delimiter);
 end;"""
 _END: Final = "begin dbms_logmnr.end_logmnr; end;"
@@ -75,6 +91,8 @@ select to_number(sys_context('USERENV', 'CON_ID')), sys_context('USERENV', 'CON_
 #: CON_ID of the root; a database without containers has none, or 0.
 _ROOT: Final = 1
 _TO_ROOT: Final = "alter session set container = CDB$ROOT"
+#: The oldest in which a pluggable database's own user can mine in it.
+MINES_INSIDE: Final = (19, 10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +104,18 @@ class Origin:
     scn: int
 
 
-def connect_to_mine(site: Site) -> tuple[oracledb.Connection, str | None]:
-    """Open a session that can mine; and the container whose rows are wanted, where it is in the root for that.
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Where a session mines."""
 
-    Unsupported where the user is a pluggable database's own: no log can be added there (ORA-65040).
+    pluggable: str | None = None  #: in the root, for the rows of this container
+    is_inside: bool = False  #: in a pluggable database, for its own
+
+
+def connect_to_mine(site: Site) -> tuple[oracledb.Connection, Where]:
+    """Open a session that can mine: in the root, unless its user is a pluggable database's own.
+
+    Unsupported where the server is too old for that.
     """
     connection = connect(site)
     try:
@@ -100,15 +126,24 @@ def connect_to_mine(site: Site) -> tuple[oracledb.Connection, str | None]:
         raise
 
 
-def _enter_root(site: Site, connection: oracledb.Connection) -> str | None:
+def mines_inside(connection: oracledb.Connection) -> bool:
+    """Tell whether a pluggable database's own user can mine in it."""
+    major, update = connection.version.split(".")[:2]
+    return (int(major), int(update)) >= MINES_INSIDE
+
+
+def _enter_root(site: Site, connection: oracledb.Connection) -> Where:
     with connection.cursor() as cursor:
         cursor.execute(_CONTAINER)
         container, name, common = cursor.fetchone() or (None, None, "")
         if container is None or int(container) <= _ROOT:
-            return None
+            return Where()
+        if common != "YES" and mines_inside(connection):
+            return Where(is_inside=True)
         if common != "YES":
             raise Unsupported(
-                f"{site.side} at {site.place}: the user is {name}'s own, and LogMiner reads logs in CDB$ROOT alone",
+                f"{site.side} at {site.place}: the user is {name}'s own, and before 19.10 LogMiner reads logs in"
+                f" CDB$ROOT alone: this is {connection.version}",
                 reason="CommonUserNeeded",
                 hint="give the migration a common user (C##...), with SET CONTAINER and"
                 " CONTAINER_DATA = ALL, as `bowline grants` says",
@@ -117,7 +152,7 @@ def _enter_root(site: Site, connection: oracledb.Connection) -> str | None:
         # Settings are a container's own.
         pairs = " ".join(f"{setting} = '{value}'" for setting, value in SETTINGS.items())
         cursor.execute(f"alter session set {pairs}")
-        return str(name)
+        return Where(pluggable=str(name))
 
 
 class LogMiner:
@@ -129,12 +164,13 @@ class LogMiner:
         connection: oracledb.Connection,
         owners: Sequence[str],
         *,
-        container: str | None = None,
+        where: Where = Where(),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Mine the tables of these owners; `container`: of the pluggable database where the session is in the root."""
+        """Mine the tables of these owners, in a session of `connect_to_mine`."""
         self._site, self._connection, self._clock = site, connection, clock
-        self._query, self._binds = _contents(owners, container)
+        self._query, self._binds = _contents(owners, where.pluggable)
+        self._is_inside = where.is_inside
         self._failures = 0
         self._missing_since: float | None = None
         self._limit = FILES_IN_A_STEP
@@ -187,8 +223,8 @@ class LogMiner:
             upper = min(upper, choice.end - 1)
         step = miner.step(max(upper, miner.least_upper))
         try:
-            self._start(choice.files)
-            self._fetch(step)
+            self._start(choice)
+            self._fetch(step, choice)
         finally:
             self._end()
         self._cut_at = None if choice.end is None else dict(miner.bounds)
@@ -204,10 +240,17 @@ class LogMiner:
         scn = miner.place.mine_from
         # The archives last: a log that is archived in between is in both, and never in neither.
         files = [LogFile(*row) for row in self._rows(_ONLINE)]
+        if not files:
+            raise Unsupported(
+                f"{self._site.side} at {self._site.place}: V$LOG shows no log: which redo there is can't be told",
+                reason="LogsHidden",
+                hint="Bowline can't capture from a database that hides its logs",
+            )
+        archived = _ARCHIVED_INSIDE if self._is_inside else _ARCHIVED
         files += [
             LogFile(thread, sequence, first, name, archived=True)
             for thread, sequence, first, name in self._rows(
-                _ARCHIVED, resetlogs=origin.resetlogs, scn=scn
+                archived, resetlogs=origin.resetlogs, scn=scn
             )
         ]
         # In files without a row that is wanted, the cursor does not move: then more of them are read at once.
@@ -217,21 +260,26 @@ class LogMiner:
         limit = len(files) if miner.least_upper else self._limit
         return choose(files, sequences=sequences, scn=scn, limit=limit)
 
-    def _start(self, files: Sequence[LogFile]) -> None:
+    def _start(self, choice: Choice) -> None:
         with self._connection.cursor() as cursor:
-            for number, file in enumerate(files):
+            if self._is_inside:
+                cursor.execute(_START_INSIDE, {"first": choice.first, "last": choice.beyond or 0})
+                return
+            for number, file in enumerate(choice.files):
                 option = "addfile" if number else "new"
                 cursor.execute(_ADD.format(option), {"name": file.name})
             cursor.execute(_START)
 
-    def _fetch(self, step: Step) -> None:
+    def _fetch(self, step: Step, choice: Choice) -> None:
+        chosen = choice.sequences
         with self._connection.cursor() as cursor:
             cursor.outputtypehandler = _integers
             cursor.arraysize = cursor.prefetchrows = ARRAY_ROWS
             cursor.execute(self._query, self._binds)
             while rows := cursor.fetchmany():
-                for row in rows:
-                    step.add(LogRow.from_row(row))
+                for row in map(LogRow.from_row, rows):
+                    if not self._is_inside or _is_of(chosen, row):
+                        step.add(row)
 
     def _end(self) -> None:
         """End the session of LogMiner, if there is one; an error that is under way is not hidden by this one's."""
@@ -270,19 +318,28 @@ class LogMiner:
             raise for_good() from error
 
 
+def _is_of(chosen: Mapping[int, range], row: LogRow) -> bool:
+    """Tell whether a row is of chosen files. What has no address is taken: it comes again with each step."""
+    return row.address is None or row.address.sequence in chosen.get(row.thread, ())
+
+
 def _contents(owners: Sequence[str], container: str | None) -> tuple[str, Mapping[str, str]]:
-    """Write the query of V$LOGMNR_CONTENTS: ends of transactions, and whatever may be of these owners' tables."""
+    """Write the query of V$LOGMNR_CONTENTS: ends of transactions, and whatever may be of these owners' tables.
+
+    DDL of all owners: a statement on one table may exchange the rows of another, and its row names the first alone.
+    """
     binds = {f"o{number}": owner for number, owner in enumerate(owners)}
     ours = f"seg_owner in ({', '.join(f':{name}' for name in binds)})"
     # Segments that were dropped since have no owner, or one that is not known.
     nameless = "seg_owner is null or seg_owner = 'UNKNOWN' or table_name is null or table_name like 'OBJ# %'"
     where = (
         f"(operation_code in (6, 7, 34, 36)"
-        f" or operation_code = 5 and {ours} and (info is null or info not like 'INTERNAL DDL%')"
+        f" or operation_code = 5 and (info is null or info not like 'INTERNAL DDL%')"
         f" or operation_code not in (0, 5, 6, 7, 34, 36) and ({ours} or {nameless}))"
     )
     if container is not None:
-        where += " and src_con_name = :container"
+        # The name is promised for START, DML, COMMIT and DDL; whose a rollback is, its SRC_CON_ID tells.
+        where += " and (src_con_name = :container or src_con_name is null and operation_code in (34, 36))"
         binds["container"] = container
     return f"select {', '.join(COLUMNS)} from v$logmnr_contents where {where}", binds
 

@@ -53,6 +53,21 @@ class Choice:
     files: tuple[LogFile, ...]
     #: SCNs from here on are in files that were left for later; None: all there is was chosen.
     end: int | None = None
+    #: No thread's chosen files hold this SCN or one above it; None: one of them was chosen to its end.
+    beyond: int | None = None
+
+    @property
+    def first(self) -> int:
+        """No chosen file holds an SCN below this one."""
+        return min((file.first for file in self.files), default=0)
+
+    @property
+    def sequences(self) -> Mapping[int, range]:
+        """The sequences of the chosen files of each thread."""
+        found: dict[int, list[int]] = {}
+        for file in self.files:
+            found.setdefault(file.thread, []).append(file.sequence)
+        return {thread: range(min(known), max(known) + 1) for thread, known in found.items()}
 
 
 def choose(
@@ -69,7 +84,8 @@ def choose(
     """
     chosen: list[LogFile] = []
     ends = []
-    for thread, known in sorted(_by_thread(files).items()):
+    threads = _by_thread(files)
+    for thread, known in sorted(threads.items()):
         first = sequences.get(thread)
         if first is None:
             first = _holding(thread, known, scn)
@@ -79,7 +95,8 @@ def choose(
         chosen += run[:limit]
     for thread in sequences.keys() - {file.thread for file in chosen}:
         raise LogMissing(thread, sequences[thread])
-    return Choice(tuple(chosen), min(ends, default=None))
+    beyond = max(ends, default=None) if len(ends) == len(threads) else None
+    return Choice(tuple(chosen), min(ends, default=None), beyond)
 
 
 def _by_thread(files: Iterable[LogFile]) -> dict[int, dict[int, LogFile]]:

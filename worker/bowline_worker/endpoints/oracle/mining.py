@@ -139,6 +139,8 @@ class Miner:
                 raise each.error
             if each.transaction.flaw is not None:
                 raise each.transaction.flaw
+            emptied = dict.fromkeys(each.transaction.emptied, each.row.scn)
+            self._place = self._place.with_emptied(emptied)
             self._emitted = self._with(each)
             if number < len(found):
                 key = CommitKey.of(each.row)
@@ -165,6 +167,7 @@ class Miner:
         gathering = Gathering(self._work, self.selection, self._start, self._emitted, self._doubts)
         gathering.add(rows)
         self._start = gathering.start
+        self._place = self._place.with_emptied(gathering.emptied)
         self._bare.update((xid, each.reach) for xid, each in gathering.bare.items())
         return gathering.in_order()
 

@@ -5,7 +5,7 @@ Large ones are put aside in a file when all of them together take too much memor
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -43,6 +43,7 @@ class OpenTransaction:
     spilled: SpillFile | None = None  #: the older ones
     flaw: Unsafe | None = None  #: why it can't be given out
     touched: set[TableName] = field(default_factory=set)  #: tables with a row that a touch names
+    emptied: set[TableName] = field(default_factory=set)  #: tables with a TRUNCATE in it
     first: dict[int, Resume] = field(
         default_factory=dict
     )  #: its captured row of the lowest address, by thread
@@ -91,17 +92,21 @@ class OpenTransaction:
         while (undone := undone_by(self.changes, row.code, table, row.row_id)) is None:
             if not self._bring_back():
                 return False
+        kept: list[RowChange] = []
         if self.changes[undone.start].code == Code.INSERT:
             undone = with_touches(self.changes, undone, parse)
+            kept = _older_touches(self.changes[undone])
         self.size -= sum(each.size for each in self.changes[undone])
-        del self.changes[undone]
+        self.changes[undone] = kept
+        self.size += sum(each.size for each in kept)
         return True
 
     def _undo_touches(self, row: LogRow, table: TableName, parse: Parse) -> bool:
+        # The newest changes may be in the file; and what came before the last touches tells what they are of.
+        while self._first_of_last_touches() == 0 and self._bring_back():
+            pass
         if not self.changes or not self.changes[-1].is_touch:
             return False
-        if self._first_of_last_touches() == 0:
-            self._bring_back()
         columns = parse(row.sql).set.keys()
         undone = undone_touches(self.changes, table, columns)
         if undone is None:
@@ -151,6 +156,19 @@ class OpenTransaction:
         if not any(each.table == insert.table for each in touches):
             return len(self.changes)
         return start + first_touch_of(insert, touches, parse)
+
+
+def _older_touches(undone: Sequence[RowChange]) -> list[RowChange]:
+    """Those that came before their insert: they may be of a row that has the key already, why the insert failed.
+
+    To read that row again is right in any case; where none is there at the commit, they say nothing.
+    """
+    insert = undone[0]
+    return [
+        replace(each, is_undone=True)
+        for each in undone
+        if each.is_touch and each.address < insert.address
+    ]
 
 
 def _is_same_touch(one: RowChange, other: RowChange) -> bool:

@@ -13,7 +13,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import TypeAlias
 
-from bowline_worker.contract import BadConfig, Unsupported
+from bowline_worker.contract import BadConfig, Unsupported, ValueAnswer, Values
 from bowline_worker.model import TableName
 
 
@@ -54,6 +54,22 @@ TOLD: Mapping[Strange, str] = {
 }
 
 
+#: The fields of the spec that set an answer; a kind without one is always an error.
+FIELDS: Mapping[Strange, str] = {
+    Strange.EMPTY: "emptyText",
+    Strange.NOT_A_NUMBER: "notANumber",
+    Strange.INFINITE_NUMBER: "infiniteNumber",
+    Strange.INFINITE_TIME: "infiniteTime",
+    Strange.TOO_LATE: "outsideCalendar",
+    Strange.TOO_EARLY: "outsideCalendar",
+}
+_ANSWERS: Mapping[str, Answer] = {
+    ValueAnswer.ERROR: Answer.ERROR,
+    ValueAnswer.NULL: Answer.NULL,
+    ValueAnswer.REPLACEMENT: Answer.REPLACEMENT,
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """Answers by kind; a kind that is not named is an error.
@@ -72,6 +88,15 @@ class Policy:
             raise BadConfig(
                 "a replacement must not be what it replaces: '' for '', or U+0000 for U+0000"
             )
+
+    @classmethod
+    def of(cls, values: Values) -> Policy:
+        """The policy that the spec asks for."""
+        said = values.model_dump(by_alias=True)
+        return cls(
+            answers={kind: _ANSWERS[said[field]] for kind, field in FIELDS.items()},
+            empty_text=values.empty_text_replacement,
+        )
 
     def answer(self, kind: Strange) -> Answer:
         return self.answers.get(kind, Answer.ERROR)
@@ -120,6 +145,7 @@ class Terms:
     policy: Policy = field(default_factory=Policy)
     tally: Tally = field(default_factory=Counter)
     charset: str = "AL32UTF8"  #: NLS_CHARACTERSET of NLS_DATABASE_PARAMETERS
+    in_key: bool = False  #: of a column that tells rows apart: no policy holds
 
     def __post_init__(self) -> None:
         if self.charset not in CHARSETS:
@@ -128,6 +154,18 @@ class Terms:
                 reason="UnsupportedCharacterSet",
                 hint="one of " + ", ".join(CHARSETS),
             )
+
+    def of_key(self) -> Terms:
+        """For a column that tells rows apart: no value is changed there, for two rows could become one."""
+        return Terms(charset=self.charset, in_key=True)
+
+    def hint(self, kind: Strange) -> str:
+        """What to do about a value that is refused."""
+        if self.in_key:
+            return "no policy changes a value by which rows are told apart: change it where it was written"
+        if kind not in FIELDS:
+            return "change the value where it was written"
+        return f"change the value where it was written, or set spec.values.{FIELDS[kind]}"
 
     def bytes_of(self, text: str) -> int:
         """How many bytes the database needs for a text; UnicodeEncodeError: it lacks a character."""

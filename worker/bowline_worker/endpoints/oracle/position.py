@@ -29,7 +29,7 @@ from bowline_worker.contract import Unsafe, Unsupported
 from bowline_worker.endpoints.oracle.logrow import Address, LogRow, Xid
 from bowline_worker.endpoints.oracle.start import Start
 from bowline_worker.endpoints.oracle.steps import Bound
-from bowline_worker.model import Position
+from bowline_worker.model import Position, TableName
 
 FORMAT: Final = 1
 
@@ -186,6 +186,8 @@ class Place:
     start: Start
     position: Position = field(default_factory=lambda: Emitted().position)
     resume: Mapping[int, Resume] = field(default_factory=dict)
+    #: SCN of the newest TRUNCATE that was given out, by table: it explains a new segment (segments.py).
+    emptied: Mapping[TableName, int] = field(default_factory=dict)
 
     @property
     def mine_from(self) -> int:
@@ -222,6 +224,13 @@ class Place:
             )
         return replace(self, position=journalled)
 
+    def with_emptied(self, more: Mapping[TableName, int]) -> Place:
+        """Note the SCNs at which tables were emptied."""
+        if not more:
+            return self
+        newest = {table: max(scn, self.emptied.get(table, 0)) for table, scn in more.items()}
+        return replace(self, emptied={**self.emptied, **newest})
+
     def dumps(self) -> str:
         return json.dumps(
             {
@@ -238,6 +247,7 @@ class Place:
                     for thread, resume in sorted(self.resume.items())
                 },
                 "start": self.start.to_json(),
+                "emptied": [[each.schema, each.name, scn] for each, scn in self.emptied.items()],
             }
         )
 
@@ -260,6 +270,7 @@ class Place:
                     for thread, each in content["threads"].items()
                 },
                 start=Start.from_json(content["start"]),
+                emptied={TableName(*name): scn for *name, scn in content.get("emptied", ())},
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise Unsafe(

@@ -49,6 +49,9 @@ WARN_SECONDS: Final = 60.0
 #: The undo is gone, or the table was changed or emptied since: it can be read as it is now.
 _PAST_IS_GONE: Final = TOO_OLD | {"ORA-01466", "ORA-08103"}
 
+#: What may be a number that the redo rounds: see numbers.py.
+_LONG_NUMBER: Final = re.compile(r"'[-+.0-9E]{36}")
+
 _CODE: Final = re.compile(r"ORA-[0-9]{5}")
 
 #: By key, the row's values by place.
@@ -69,12 +72,18 @@ class Fates:
 
     @classmethod
     def of(cls, changes: Iterable[RowChange], relations: Mapping[TableName, Relation]) -> Fates:
-        """Read a transaction's changes, in their order."""
+        """Read a transaction's changes, in their order. They are walked twice."""
         found = cls()
         written: set[TableName] = set()
-        for number, change in enumerate(changes):
+        lossy = {name for name, relation in relations.items() if relation.lossy}
+        lossy |= {
+            change.table
+            for change in changes
+            if change.table not in lossy and _LONG_NUMBER.search(change.sql)
+        }
+        for number, change in enumerate(changes if lossy else ()):
             relation = relations.get(change.table)
-            if relation is None or not relation.lossy or change.is_truncate:
+            if relation is None or change.table not in lossy or change.is_truncate:
                 continue
             if change.is_touch or change.code == Code.INSERT:
                 written.add(change.table)
@@ -136,7 +145,7 @@ class Reselect:
         left_out: set[int] = set()
         for place, (number, draft) in enumerate(drafts):
             relation, end = draft.relation, draft.key
-            if relation.lossy and draft.after is not None:
+            if draft.after is not None and relation.key:
                 end = fates.end(relation.table.table.name, number, draft.name)
             if told.has(draft, end):
                 left_out.add(place)
@@ -295,7 +304,7 @@ def _check_gone(draft: Draft, end: Row, fates: Fates) -> None:
     table = draft.relation.table.table.name
     if fates.may_be_gone(table, end):
         return
-    if draft.is_touch and not fates.has_moved(table, end):
+    if draft.is_undone or (draft.is_touch and not fates.has_moved(table, end)):
         return
     raise Unsafe(
         f"a row of {draft.where} is not there as of its transaction's commit, which did not delete it",

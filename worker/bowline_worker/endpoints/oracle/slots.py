@@ -18,17 +18,24 @@ from bowline_worker.bookkeeping import Backend, StreamId
 from bowline_worker.contract import BowlineError, Unsafe
 from bowline_worker.endpoints.base import Retention
 from bowline_worker.endpoints.oracle import sessions
+from bowline_worker.endpoints.oracle.beginning import Beginning, begin
 from bowline_worker.endpoints.oracle.connection import code_of, connect, translated
-from bowline_worker.endpoints.oracle.logminer import LogMiner, connect_to_mine
+from bowline_worker.endpoints.oracle.logminer import connect_to_mine
 from bowline_worker.endpoints.oracle.logs import LogFile, LogMissing, choose
 from bowline_worker.endpoints.oracle.position import Place
+from bowline_worker.endpoints.oracle.segments import Note
 from bowline_worker.endpoints.site import Site
 
 _READ: Final = """
-select place, session_pid, session_started from bowline_slot
+select place, segments, session_pid, session_started from bowline_slot
 where migration = :migration and number_ = :number_"""
 _INSERT: Final = """
-insert into bowline_slot (migration, number_, orders, place) values (:migration, :number_, :orders, :place)"""
+insert into bowline_slot (migration, number_, orders, place, segments)
+values (:migration, :number_, :orders, :place, :segments)"""
+_NOTE: Final = """
+update bowline_slot set segments = :segments where migration = :migration and number_ = :number_"""
+_NOTES: Final = """
+select segments from bowline_slot where migration = :migration and segments is not null"""
 _ADVANCE: Final = """
 update bowline_slot set orders = :orders, at = sys_extract_utc(systimestamp), place = :place
 where migration = :migration and number_ = :number_ and orders <= :orders"""
@@ -61,6 +68,7 @@ group by a.thread#"""
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slot:
     place: Place
+    note: Note | None  #: None: an older release made the slot
     session: Backend | None  #: of whoever mines for it, or did last
 
 
@@ -74,8 +82,9 @@ def require(connection: oracledb.Connection, site: Site, stream: StreamId) -> Sl
 
 def find(connection: oracledb.Connection, site: Site, stream: StreamId) -> Slot | None:
     rows = _rows(connection, _READ, migration=site.migration, number_=stream.number)
-    for place, pid, started in rows:
-        return Slot(place=Place.loads(place), session=_backend(pid, started))
+    for place, noted, pid, started in rows:
+        note = Note.loads(noted) if noted else None
+        return Slot(place=Place.loads(place), note=note, session=_backend(pid, started))
     return None
 
 
@@ -103,20 +112,14 @@ def arm(site: Site, stream: StreamId) -> None:
     disarm(site, stream.number)
 
 
-def begin(site: Site) -> Place:
-    """Fix a place from which a stream can begin now."""
-    connection, container = connect_to_mine(site)
-    with closing(connection):
-        session = LogMiner(site, connection, [], container=container)
-        origin, start = session.origin(), session.begin()
-    return Place(dbid=origin.dbid, resetlogs=origin.resetlogs, start=start)
-
-
-def insert(connection: oracledb.Connection, site: Site, stream: StreamId, place: Place) -> bool:
+def insert(
+    connection: oracledb.Connection, site: Site, stream: StreamId, beginning: Beginning
+) -> bool:
     """Enter a slot; False where another one did at the same time. The caller commits."""
+    place = beginning.place
     try:
         _execute(
-            connection, _INSERT, place,
+            connection, _INSERT, place=place.dumps(), segments=beginning.note.dumps(),
             migration=site.migration, number_=stream.number, orders=place.position.order,
         )  # fmt: skip
     except oracledb.DatabaseError as error:
@@ -130,7 +133,7 @@ def advance(connection: oracledb.Connection, site: Site, stream: StreamId, place
     """Let the stream go on from there next time, and commit; an older place changes nothing. Unsafe without a slot."""
     with translated(site, f"could not keep the place of stream {stream}"):
         changed = _execute(
-            connection, _ADVANCE, place,
+            connection, _ADVANCE, place=place.dumps(),
             migration=site.migration, number_=stream.number, orders=place.position.order,
         )  # fmt: skip
         connection.commit()
@@ -138,10 +141,26 @@ def advance(connection: oracledb.Connection, site: Site, stream: StreamId, place
             raise lost(site, stream)
 
 
+def keep_note(connection: oracledb.Connection, site: Site, stream: StreamId, note: Note) -> None:
+    """Keep what the tables' segments were found to be, and commit. Unsafe without a slot."""
+    changed = _execute(
+        connection, _NOTE, segments=note.dumps(), migration=site.migration, number_=stream.number
+    )
+    connection.commit()
+    if not changed:
+        raise lost(site, stream)
+
+
+def notes(connection: oracledb.Connection, site: Site) -> list[Note]:
+    """What is noted with this migration's slots here; the caller's transaction goes on."""
+    found = _rows(connection, _NOTES, migration=site.migration)
+    return [Note.loads(noted) for (noted,) in found]
+
+
 def claim(connection: oracledb.Connection, site: Site, stream: StreamId, session: Backend) -> None:
     """Record who mines for the slot from now on, and commit: whoever comes next ends it first."""
     changed = _execute(
-        connection, _CLAIM, None,
+        connection, _CLAIM,
         migration=site.migration, number_=stream.number, pid=session.pid, started=session.started,
     )  # fmt: skip
     connection.commit()
@@ -161,7 +180,7 @@ def disarm(site: Site, below: int) -> None:
         # Ended first: nobody moves on what is not there any more.
         end(site, [reader for reader in readers if reader is not None])
         for statement in (_DROP, _DROP_VIEWS):
-            _execute(connection, statement, None, migration=site.migration, below=below)
+            _execute(connection, statement, migration=site.migration, below=below)
         connection.commit()
 
 
@@ -270,14 +289,12 @@ def _rows(
         return iter(list(cursor.execute(query, binds) or ()))
 
 
-def _execute(
-    connection: oracledb.Connection, statement: str, place: Place | None, **binds: object
-) -> int:
-    """Run a statement; the place, which may be long, is bound as a LOB."""
+def _execute(connection: oracledb.Connection, statement: str, **binds: object) -> int:
+    """Run a statement; place and segments, which may be long, are bound as LOBs."""
     with connection.cursor() as cursor:
-        if place is not None:
-            cursor.setinputsizes(place=oracledb.DB_TYPE_CLOB)
-            binds["place"] = place.dumps()
+        large = {name: oracledb.DB_TYPE_CLOB for name in ("place", "segments") if name in binds}
+        if large:
+            cursor.setinputsizes(**large)
         cursor.execute(statement, binds)
         return int(cursor.rowcount)
 

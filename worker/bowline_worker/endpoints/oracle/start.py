@@ -35,6 +35,8 @@ class Start:
         default_factory=dict
     )  #: open ones, with the SCN of their start
     begun: frozenset[Xid] = frozenset()  #: those whose START row was seen between q and s
+    #: Those of whom a row was left to the snapshot, and whose end is not seen: should one commit after s, it is lost.
+    dropped: frozenset[Xid] = frozenset()
     is_settled: bool = False
 
     def __post_init__(self) -> None:
@@ -67,16 +69,21 @@ class Start:
             return self
         return replace(self, begun=self.begun | {xid})
 
+    def with_dropped(self, xid: Xid) -> Start:
+        """Note that a row of a transaction was not kept."""
+        return self if xid in self.dropped else replace(self, dropped=self.dropped | {xid})
+
     def with_end(self, xid: Xid) -> Start:
         """Note that a transaction is over, whichever way."""
-        if xid not in self.listed and xid not in self.begun:
+        if xid not in self.listed and xid not in self.begun and xid not in self.dropped:
             return self
         rest = {each: scn for each, scn in self.listed.items() if each != xid}
-        return replace(self, listed=rest, begun=self.begun - {xid})
+        return replace(self, listed=rest, begun=self.begun - {xid}, dropped=self.dropped - {xid})
 
     def settled(self, reached: int) -> Start:
         """Forget the lists when all threads have reached that SCN, and nothing that was open before s still is."""
-        if self.is_settled or self.listed or self.begun or reached <= self.snapshot:
+        is_open = self.listed or self.begun or self.dropped
+        if self.is_settled or is_open or reached <= self.snapshot:
             return self
         return replace(self, is_settled=True)
 
@@ -86,6 +93,7 @@ class Start:
             "snapshot": self.snapshot,
             "listed": [[*xid, scn] for xid, scn in sorted(self.listed.items())],
             "begun": [list(xid) for xid in sorted(self.begun)],
+            "dropped": [list(xid) for xid in sorted(self.dropped)],
             "settled": self.is_settled,
         }
 
@@ -98,6 +106,7 @@ class Start:
                 snapshot=content["snapshot"],
                 listed={Xid(*each[:4]): each[4] for each in content["listed"]},
                 begun=frozenset(Xid(*each) for each in content["begun"]),
+                dropped=frozenset(Xid(*each) for each in content["dropped"]),
                 is_settled=content["settled"],
             )
         except (KeyError, TypeError, IndexError, ValueError) as error:

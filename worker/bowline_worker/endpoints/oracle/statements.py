@@ -8,7 +8,7 @@ LONG come last wherever there is a choice, for a long value must not stand befor
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import oracledb
@@ -94,7 +94,12 @@ class Statements:
         self.table = table
         self.name = of.quoted
         self.names = tuple(column.name for column in table.written)
-        self._kinds = of.kinds
+        # Without a key all columns tell rows apart.
+        told_by = table.key or self.names
+        self._kinds = {
+            name: replace(kind, terms=kind.terms.of_key()) if name in told_by else kind
+            for name, kind in of.kinds.items()
+        }
         self._made: dict[Hashable, Statement] = {}
         here = {column.name for column in of.table.written}
         if differ := sorted(here ^ set(self.names)):

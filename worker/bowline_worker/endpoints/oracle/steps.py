@@ -25,6 +25,7 @@ from bowline_worker.endpoints.oracle.logrow import (
     Address,
     Code,
     LogRow,
+    Xid,
 )
 
 
@@ -164,22 +165,61 @@ def _early(rows: Sequence[LogRow], is_left: Sequence[bool]) -> list[int]:
         row.scn for row, left in zip(rows, is_left, strict=True) if left and row.code == Code.COMMIT
     ]
     oldest = min(commits, default=None)
-    # Without the sequence: a partial XID may mean any transaction of its slot.
-    unfinished = {row.xid[:3] for row, left in zip(rows, is_left, strict=True) if left}
-    begun: set[tuple[int, int, int]] = set()  # those whose left rows came before
-    early: list[int] = []
-    for row, left in zip(rows, is_left, strict=True):
-        slot = row.xid[:3]
+    owners = _owners(rows)
+    unfinished, begun = _Owners(), _Owners()
+    for owner, left in zip(owners, is_left, strict=True):
         if left:
-            begun.add(slot)
+            unfinished.add(owner)
+    early: list[int] = []
+    for row, owner, left in zip(rows, owners, is_left, strict=True):
+        if left:
+            begun.add(owner)  # those whose left rows came before
         elif row.xid.is_zero:
             continue
-        elif slot in begun or (
+        elif owner in begun or (
             row.code in END_CODES
-            and (slot in unfinished or (oldest is not None and row.scn > oldest))
+            and (owner in unfinished or (oldest is not None and row.scn > oldest))
         ):
             early.append(row.scn)
     return early
+
+
+def _owners(rows: Iterable[LogRow]) -> list[Xid]:
+    """Tell whose each row is. A partial XID is that of who has the slot just then, or stays as it is."""
+    holders: dict[tuple[int, int, int], Xid] = {}
+    found: list[Xid] = []
+    for row in rows:
+        xid, slot = row.xid, row.xid[:3]
+        if xid.is_partial:
+            found.append(holders.get(slot, xid))
+            continue
+        found.append(xid)
+        if row.code not in END_CODES:
+            holders[slot] = xid
+        elif holders.get(slot) == xid:
+            del holders[slot]
+    return found
+
+
+class _Owners:
+    """A set of transactions, in which a partial XID may be any of its slot."""
+
+    def __init__(self) -> None:
+        self._known: set[Xid] = set()
+        self._slots: set[tuple[int, int, int]] = set()
+        self._unknown: set[tuple[int, int, int]] = set()
+
+    def add(self, xid: Xid) -> None:
+        self._slots.add(xid[:3])
+        if xid.is_partial:
+            self._unknown.add(xid[:3])
+        else:
+            self._known.add(xid)
+
+    def __contains__(self, xid: Xid) -> bool:
+        if xid.is_partial:
+            return xid[:3] in self._slots
+        return xid in self._known or xid[:3] in self._unknown
 
 
 def _up_to(rows: Sequence[LogRow], until: Mapping[int, Address]) -> Sequence[LogRow]:

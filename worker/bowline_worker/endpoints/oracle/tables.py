@@ -25,7 +25,8 @@ _NOW: Final = "timestamp(6) default sys_extract_utc(systimestamp) not null"
 _STARTED: Final = "varchar2(200)"
 
 #: One row per migration and side that this database is. `cutover_*`: the session of the cutover role here. `raised` is
-#: the fence's own flag, which its triggers read: who puts the row leaves it alone.
+#: the fence's own flag, which its triggers read: who puts the row leaves it alone. `raised_at`: when, by the server's
+#: own clock, with which LAST_DDL_TIME is told too.
 _SWITCH: Final = {
     "migration": _MIGRATION,
     "attempt": _NUMBER,
@@ -34,6 +35,7 @@ _SWITCH: Final = {
     "opened": _NUMBER,
     "fenced": _FLAG,
     "raised": _FLAG,
+    "raised_at": "date",
     "fenced_at": _TIME,
     "committed_at": _TIME,
     "opened_at": _TIME,
@@ -78,11 +80,13 @@ _MADE: Final = {
     "before_": "varchar2(4000)",
     "at": _NOW,
 }
-#: A stream's place in the redo, and who reads it. `orders` is that of the place, which never goes back.
+#: A stream's place in the redo, and who reads it. `orders` is that of the place, which never goes back. `segments`:
+#: where the rows of its tables were when that was last found right.
 _SLOT: Final = {
     "migration": _MIGRATION,
     "number_": "number(19) not null",
     "place": "clob",
+    "segments": "clob",
     "orders": "number(20) default 0 not null",
     "session_pid": "number(19)",
     "session_started": _STARTED,

@@ -27,6 +27,10 @@ _GONE: Final = frozenset(("ORA-00942", "ORA-02430"))
 COLUMNS: Final = """
 select k.column_name from all_cons_columns k
 where k.owner = :owner and k.constraint_name = :name order by k.position"""
+KEY: Final = """
+select k.column_name from all_constraints c
+join all_cons_columns k on k.owner = c.owner and k.constraint_name = c.constraint_name
+where c.owner = :owner and c.table_name = :name and c.constraint_type = 'P' order by k.position"""
 PARENT: Final = """
 select c.owner, c.table_name from all_constraints c
 where c.owner = :owner and c.constraint_name = :name"""
@@ -35,7 +39,7 @@ log = logging.getLogger("bowline")
 
 
 def validate(site: Site) -> list[str]:
-    """Validate them one by one, while everybody writes; say which one the rows break, and where, without values."""
+    """Validate them one by one, while everybody writes; say which one the rows break, and which rows those are."""
     with translated(site, "could not validate foreign keys"), Altering(site) as ddl:
         notes = [thing for thing in made.read(ddl.connection, site) if thing.kind == Kind.VALIDATE]
         found = (_validate(site, ddl, thing) for thing in notes)
@@ -63,7 +67,7 @@ def _validate(site: Site, ddl: Altering, thing: MadeObject) -> str:
 
 
 def _orphans(connection: oracledb.Connection, row: dict[str, Any]) -> str:
-    """How many rows have no parent, and the ROWIDs of the first."""
+    """How many rows have no parent, and which are the first."""
     own = _columns(connection, row["OWNER"], row["CONSTRAINT_NAME"])
     parents = _columns(connection, row["R_OWNER"], row["R_CONSTRAINT_NAME"])
     (parent,) = records(
@@ -79,11 +83,17 @@ def _orphans(connection: oracledb.Connection, row: dict[str, Any]) -> str:
         f' (select 1 from {quote(parent["OWNER"], parent["TABLE_NAME"])} "p" where {same})'
     )
     (counted,) = records(connection, f"select count(*) as found {source}")
-    shown = records(
-        connection, f'select rowidtochar("c".rowid) as place {source} and rownum <= {SHOWN}'
-    )
-    places = ", ".join(one["PLACE"] for one in shown)
-    return f"{counted['FOUND']} rows have no parent, the first at ROWID {places}"
+    return f"{counted['FOUND']} rows have no parent, {_first(connection, row, source)}"
+
+
+def _first(connection: oracledb.Connection, row: dict[str, Any], source: str) -> str:
+    """The primary keys of the first rows, or their ROWIDs where there is none."""
+    binds = {"owner": row["OWNER"], "name": row["TABLE_NAME"]}
+    key = [found["COLUMN_NAME"] for found in records(connection, KEY, binds)]
+    wanted = ", ".join(quote("c", name) for name in key) or 'rowidtochar("c".rowid) as "row id"'
+    found = records(connection, f"select {wanted} {source} and rownum <= {SHOWN}")
+    shown = (", ".join(f"{name} {value}" for name, value in one.items()) for one in found)
+    return f"the first with {'; '.join(shown)}"
 
 
 def _columns(connection: oracledb.Connection, owner: str, name: str) -> list[str]:

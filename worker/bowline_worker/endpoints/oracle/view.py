@@ -17,6 +17,7 @@ import oracledb
 from bowline_worker.bookkeeping import StreamId
 from bowline_worker.contract import BowlineError, TryAgain, Unsupported
 from bowline_worker.endpoints.oracle import catalog, slots
+from bowline_worker.endpoints.oracle.beginning import begin
 from bowline_worker.endpoints.oracle.catalog import OracleTable
 from bowline_worker.endpoints.oracle.changes import refuse
 from bowline_worker.endpoints.oracle.connection import code_of, connect, translated
@@ -146,9 +147,9 @@ def hold(site: Site, stream: StreamId) -> OracleHold:
         closing(connect(site)) as connection,
     ):
         if slots.find(connection, site, stream) is None:
-            place = slots.begin(site)
-            if slots.insert(connection, site, stream, place):
-                _insert(connection, site, stream, place.start.snapshot)
+            begun = begin(site)
+            if slots.insert(connection, site, stream, begun):
+                _insert(connection, site, stream, begun.place.start.snapshot)
             connection.commit()
         scn = _number(connection, _NEWEST, site, stream)
         if scn is None:
@@ -174,9 +175,9 @@ def reader(site: Site, stream: StreamId) -> OracleReader:
 
 
 def _now(site: Site) -> int:
-    connection, container = connect_to_mine(site)
+    connection, where = connect_to_mine(site)
     with closing(connection):
-        return LogMiner(site, connection, [], container=container).origin().scn
+        return LogMiner(site, connection, [], where=where).origin().scn
 
 
 def _insert(connection: oracledb.Connection, site: Site, stream: StreamId, scn: int) -> None:

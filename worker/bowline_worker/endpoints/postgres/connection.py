@@ -40,6 +40,14 @@ SETTINGS = {
     "lock_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
     "client_min_messages": "warning",
+    # A side that is kept from writing by a default, as a new database often is until the cutover, is not read-only.
+    "default_transaction_isolation": "read committed",
+    "default_transaction_read_only": "off",
+    "default_transaction_deferrable": "off",
+    "standard_conforming_strings": "on",
+    # How definitions are printed, which are compared.
+    "quote_all_identifiers": "off",
+    "transform_null_equals": "off",
     # A policy that hides rows from us must be an error: they would be missing on the other side.
     "row_security": "off",
 }

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from bowline_worker.contract import Unsupported
+from bowline_worker.contract import Config, Unsupported, Values
 from bowline_worker.endpoints.base import BucketDigest
 from bowline_worker.endpoints.digests import (
     BUCKET_BITS,
@@ -21,6 +21,7 @@ from bowline_worker.endpoints.digests import (
     record_columns,
 )
 from bowline_worker.endpoints.postgres.connection import connect, quote, translated
+from bowline_worker.endpoints.postgres.replaced import as_in_oracle
 from bowline_worker.endpoints.site import Site
 from bowline_worker.model import Column, Table
 
@@ -30,7 +31,7 @@ SHA256_SINCE = 110000
 
 def digests(site: Site, table: Table, buckets: int) -> Mapping[int, BucketDigest]:
     """Digest all rows, split by a hash of their key; a bucket without rows is left out."""
-    sql = _Expressions(table, is_shared=crosses_engines(site.config))
+    sql = _Expressions(table, shared=_policy(site.config))
     query = (
         f"select {sql.bucket(buckets)}, count(*), sum({sql.digest})::text"
         f" from only {quote(table.name.schema, table.name.name)} group by 1"
@@ -41,7 +42,7 @@ def digests(site: Site, table: Table, buckets: int) -> Mapping[int, BucketDigest
 
 def bucket_rows(site: Site, table: Table, buckets: int, bucket: int) -> Mapping[str, Sequence[str]]:
     """Per key, digests of the rows that have it. Without a key, a row's digest is its key: no value is told."""
-    sql = _Expressions(table, is_shared=crosses_engines(site.config))
+    sql = _Expressions(table, shared=_policy(site.config))
     digest = f"{sql.digest}::text"
     query = (
         f"select {sql.key if table.key else digest}, {digest}"
@@ -71,11 +72,17 @@ def _fetch(site: Site, table: Table, query: str) -> list[tuple[Any, ...]]:
         return connection.execute(query.encode()).fetchall()
 
 
-class _Expressions:
-    """The SQL of one table's digests; `is_shared` with another engine."""
+def _policy(config: Config) -> Values | None:
+    return config.values if crosses_engines(config) else None
 
-    def __init__(self, table: Table, *, is_shared: bool) -> None:
-        self._is_shared = is_shared
+
+class _Expressions:
+    """The SQL of one table's digests; `shared` with another engine: the policy of what that can't hold."""
+
+    def __init__(self, table: Table, *, shared: Values | None) -> None:
+        self._shared = shared
+        # What tells rows apart is never changed, and without a key that is all.
+        self._kept = frozenset(table.key or record_columns(table))
         columns = {column.name: column for column in table.columns}
         row = self._record(columns[name] for name in record_columns(table))
         self.key = self._record(columns[name] for name in table.key) if table.key else row
@@ -85,21 +92,25 @@ class _Expressions:
         return f"(({self._hash(self.key, KEY_SEED)} & {BUCKET_BITS}) % {int(buckets)})::int"
 
     def _record(self, columns: Iterable[Column]) -> str:
-        values = (
-            _of_one_form(column) if self._is_shared else quote(column.name) for column in columns
-        )
-        return f"row({', '.join(values)})::text"
+        return f"row({', '.join(map(self._value, columns))})::text"
+
+    def _value(self, column: Column) -> str:
+        value = quote(column.name)
+        if self._shared is None:
+            return value
+        if column.name not in self._kept:
+            value = as_in_oracle(column, value, self._shared)
+        return _of_one_form(column, value)
 
     def _hash(self, text: str, seed: int) -> str:
-        if not self._is_shared:
+        if self._shared is None:
             return f'hashtextextended({text} collate "C", {seed})'
         found = f"sha256(convert_to('{seed}' || {text}, 'UTF8'))"
         return f"('x' || encode(substr({found}, 1, {HASH_BYTES}), 'hex'))::bit(64)::bigint"
 
 
-def _of_one_form(column: Column) -> str:
+def _of_one_form(column: Column, value: str) -> str:
     """A value of which Oracle knows one form only: what was written here may show another, and is equal."""
-    value = quote(column.name)
     match column.type_name:
         case "numeric" if "(" not in column.type_text:
             # trim_scale() came with version 13.

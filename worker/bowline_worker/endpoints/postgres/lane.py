@@ -10,7 +10,7 @@ from psycopg import errors, pq
 
 from bowline_worker.bookkeeping import LaneRow, StreamId
 from bowline_worker.contract import FencedOut, Side, TryAgain, Unsupported
-from bowline_worker.endpoints.base import RowConflict, RowMissing, TableBatch
+from bowline_worker.endpoints.base import ChangedCounts, RowConflict, RowMissing, TableBatch
 from bowline_worker.endpoints.postgres.connection import connect, one_line, translated
 from bowline_worker.endpoints.postgres.sessions import own_backend
 from bowline_worker.endpoints.postgres.statements import (
@@ -62,6 +62,7 @@ class PostgresLane:
             with translated(site, "could not prepare an apply session"):
                 self._connection.execute(SETTINGS.encode())
                 self.backend = own_backend(self._connection)
+                self.changed = ChangedCounts()
         except BaseException:
             self._connection.close()
             raise
