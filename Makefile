@@ -6,7 +6,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo demo-kubernetes test test-unit test-api test-node image lint crds conformance mutants adversity differential soak bench-load bench-redo clean
+.PHONY: help setup demo demo-kubernetes test test-unit test-api test-node image lint crds conformance mistakes mutants adversity differential soak bench-load bench-redo clean
 
 help: ## Show what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,8 +17,8 @@ $(READY): requirements.lock pyproject.toml .ci/setup
 	@PYTHON=$(PYTHON) .ci/setup $(VENV)
 	@touch $@
 
-demo: $(READY) ## The whole road on two servers of its own; KEEP=1 leaves them running
-	@KEEP=$(KEEP) $(RUN) -m demo
+demo: $(READY) ## The whole road on two servers of its own; KEEP=1 leaves them running; SOURCE=oracle: from its stand-in
+	@KEEP=$(KEEP) PYTHONPATH=.$(if $(SOURCE),:tests) $(RUN) -m demo --source $(or $(SOURCE),postgresql)
 
 demo-kubernetes: $(READY) ## The demo in a cluster: one of its own (needs root), or KUBECONFIG's (OPTIONS=--help)
 	@PYTHONPATH=tests:. $(RUN) -m kube.demonstrate $(OPTIONS)
@@ -54,8 +54,11 @@ crds: $(READY) ## Write crds/, and the chart's copy, anew from api.py
 conformance: $(READY) ## The endpoints' suite: ENDPOINT=memory, postgresql or oracle; none: all
 	ENDPOINT=$(ENDPOINT) $(RUN) -m pytest tests/endpoints
 
-soak: $(READY) ## The road under kill -9 of every role: SEEDS=20 of them, or SEED=N alone
-	@PYTHONPATH=tests $(RUN) -m soak $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),20))
+soak: $(READY) ## The road under kill -9 of every role: SEEDS=20 of them, or SEED=N alone; SOURCE=oracle: from its stand-in
+	@PYTHONPATH=tests:. $(RUN) -m soak --source $(or $(SOURCE),postgresql) $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),20))
+
+mistakes: $(READY) ## What people get wrong, what they are told, and how it goes on: CASE="wrong port"
+	@PYTHONPATH=tests:. $(RUN) -m mistakes $(if $(CASE),--case "$(CASE)")
 
 mutants: $(READY) ## Break the product in one place at a time: each break must be noticed by its test
 	@PYTHONPATH=tests $(RUN) -m mutants.harness $(NAMES)

@@ -21,14 +21,23 @@ from demo.view import Scene, View
 
 #: Of the report, where no terminal says how wide it is.
 LINE_WIDTH = 120
+#: Transactions a second that the writers try for.
+RATES = {"postgresql": 620.0, "oracle": 15.0}
 SETTINGS = {"max_wal_size": "2GB", "shared_buffers": "256MB"}
 
 
 @click.command()
 @click.option("--scale", default=1.0, show_default=True, help="Rows, in millions.")
 @click.option("--seconds", default=9.0, show_default=True, help="Load in each streaming phase.")
-@click.option("--rate", default=620.0, show_default=True, help="Transactions a second to try for.")
-def main(scale: float, seconds: float, rate: float) -> None:
+@click.option("--rate", type=float, help="Transactions a second to try for: 620, or 15 of oracle.")
+@click.option(
+    "--source",
+    type=click.Choice(["postgresql", "oracle"]),
+    default="postgresql",
+    show_default=True,
+    help="What is migrated. oracle: a server that stands in for it; it needs the tests' directory.",
+)
+def main(scale: float, seconds: float, rate: float | None, source: str) -> None:
     """Take a live database to another server and back, and check every row.
 
     KEEP=1 in the environment leaves both servers running and says how to reach them.
@@ -45,18 +54,21 @@ def main(scale: float, seconds: float, rate: float) -> None:
     servers: list[Server] = []
     held = finished = False
     try:
-        source = Server(binaries=binaries, fsync=True, keep=keep, settings=SETTINGS)
-        servers.append(source)
         target = Server(binaries=binaries, fsync=True, keep=keep, settings=SETTINGS)
         servers.append(target)
-        options = Options(scale=scale, seconds=seconds, rate=rate)
-        road = Road(options, directory, source, target, scene)
+        options = Options(scale=scale, seconds=seconds, rate=rate or RATES[source])
+        if source == "oracle":
+            road = from_oracle(console, options, directory, target, scene)
+        else:
+            old = Server(binaries=binaries, fsync=True, keep=keep, settings=SETTINGS)
+            servers.append(old)
+            road = Road(options, directory, old, target, scene)
         with View(console, scene):
             walk(road)
         road.report.seconds = time.monotonic() - scene.started
         show(console, road.report)
         held, finished = road.report.held, True
-        if keep:
+        if keep and source == "postgresql":
             tell_what_is_kept(console, road)
     except NoServer as error:
         console.print(str(error), style="red", markup=False)
@@ -71,6 +83,20 @@ def main(scale: float, seconds: float, rate: float) -> None:
     sys.exit(0 if held else 1)
 
 
+def from_oracle(
+    console: Console, options: Options, directory: Path, target: Server, scene: Scene
+) -> Road:
+    """The road from the stand-in, and in plain words what that is."""
+    try:
+        from demo.oracle import STAND_IN, OracleRoad
+    except ModuleNotFoundError as error:
+        raise NoServer(
+            f"{error}: the stand-in for Oracle is in the directory tests; use make demo SOURCE=oracle"
+        ) from None
+    console.print(STAND_IN, style="bold", highlight=False)
+    return OracleRoad(options, directory, target, scene)
+
+
 def walk(road: Road) -> None:
     """Go the road; whatever stops it is in the report, with what was seen until then."""
     try:
@@ -83,6 +109,7 @@ def walk(road: Road) -> None:
         road.stop_writers()
         if road.control is not None:
             road.control.stop()
+        road.end()
 
 
 def tell_what_is_kept(console: Console, road: Road) -> None:

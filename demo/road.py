@@ -131,6 +131,9 @@ class Road:
         self.check_all(read(self.record_file))
         self.complete(control, schema)
 
+    def end(self) -> None:
+        """Give back what is not a server's or a process's, whatever came before."""
+
     # --- stages ----------------------------------------------------------------------------------
 
     def begin(self, stage: str) -> None:
@@ -265,9 +268,7 @@ class Road:
         rows, self.report.counts = checker.compare_rows(
             *(self.dsn(side, application=False) for side in self.servers)
         )
-        for window in self.report.windows:
-            window.transactions = record.between(window.start, window.end)
-            window.delays = delays(self.samples[window.name], record)
+        self.measure(record)
         self.report.outcomes = outcomes(record)
         self.report.switches = record.switches()
         self.report.verdicts += [
@@ -279,6 +280,12 @@ class Road:
             claims.no_surprises(record),
             claims.fast_enough(self.report.windows, self.options.least_rate),
         ]
+
+    def measure(self, record: Record) -> None:
+        """What was done in each window, and how late it was on the other side."""
+        for window in self.report.windows:
+            window.transactions = record.between(window.start, window.end)
+            window.delays = delays(self.samples[window.name], record)
 
     def wait_for_the_last_change(self) -> None:
         """The writers have stopped: sooner or later both sides have the same ledger."""

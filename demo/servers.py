@@ -149,6 +149,10 @@ class Server:
             raise NoServer("the server is stopped")
         return self._process.pid
 
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None
+
     def __enter__(self) -> Server:
         return self.start()
 
@@ -189,6 +193,10 @@ class Server:
         self.stop()
         atexit.unregister(self.destroy)
         shutil.rmtree(self.directory, ignore_errors=True)
+
+    def change(self, **settings: str) -> None:
+        """Start with other settings the next time."""
+        self._settings |= settings
 
     def reload(self, **settings: str) -> None:
         """Change settings that need no restart."""
