@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import random
-import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from demo.servers import Server
-
+from soak.places import Place
 from soak.prey import RUNNER, Life, Prey
 
 LOOK_SECONDS = 0.05
@@ -27,9 +25,6 @@ ANY = "any"
 STOP = "stop"
 SESSION = "session"  #: one of Bowline's in a database, ended by the server
 SERVER = "server"  #: one of the two, killed as a crash would and started again
-SESSIONS = """
-select pid, application_name from pg_stat_activity
-where datname = current_database() and application_name like 'bowline %' order by backend_start"""
 
 Status: TypeAlias = Mapping[str, Any]
 Reached: TypeAlias = Callable[[Status], bool]
@@ -56,10 +51,9 @@ class Hunt:
         self,
         prey: Prey,
         chance: random.Random,
-        servers: Mapping[str, Server],
-        database: str,
+        places: Mapping[str, Place],
     ) -> None:
-        self._servers, self._database = servers, database
+        self._places = places
         self.prey, self.chance = prey, chance
         self.servers_crashed = False
         self._restart_at = 0.0
@@ -132,27 +126,25 @@ class Hunt:
     def _end_session(self, aim: Aim, at: float) -> bool:
         """Have a server end one of Bowline's sessions, as an administrator or a lost connection would."""
         aim.due = aim.due or at + self.chance.uniform(0.0, 1.0)
-        side = self.chance.choice(sorted(self._servers))
+        side = self.chance.choice(sorted(self._places))
         if at < aim.due:
             return False
-        with self._servers[side].connect(self._database) as connection:
-            found = connection.execute(SESSIONS).fetchall()
-            if not found:
-                return False
-            pid, name = self.chance.choice(found)
-            connection.execute("select pg_terminate_backend(%s)", [pid])
-        self.prey.say(f"ended session {pid} ({name}) of the {side}")
-        return True
+        ended = self._places[side].end_session(self.chance)
+        if ended:
+            self.prey.say(f"ended session {ended} of the {side}")
+        return bool(ended)
 
     def _crash_server(self, aim: Aim, at: float) -> bool:
         """Kill a server's processes and start it again: what was committed is there, answers are lost."""
         aim.due = aim.due or at + self.chance.uniform(0.0, 1.0)
         if at < aim.due:
             return False
-        side = self.chance.choice(sorted(self._servers))
+        side = self.chance.choice(
+            sorted(side for side, place in self._places.items() if place.can_crash)
+        )
         self.servers_crashed = True
         self.prey.say(f"the server of the {side} crashes")
-        self._servers[side].restart(signal.SIGQUIT)
+        self._places[side].crash()
         self.prey.say(f"the server of the {side} is up again")
         return True
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import psycopg
 from demo.checker import Verdict
-from demo.record import Operation, Outcome, Record
+from demo.record import Outcome, Record
 from demo.servers import Server
 from demo.workload import FENCED
 
@@ -87,7 +86,9 @@ def applied_once(
     return verdict
 
 
-def only_the_fence(record: Record, *, servers_crashed: bool = False) -> Verdict:
+def only_the_fence(
+    record: Record, *, servers_crashed: bool = False, contention: Sequence[str] = ()
+) -> Verdict:
     """See that nothing failed but at the fence, and that the stray was told so."""
     failed = record.of(Outcome.FAILED)
     wrong = Counter(
@@ -95,7 +96,7 @@ def only_the_fence(record: Record, *, servers_crashed: bool = False) -> Verdict:
         for each in failed
         if each.sqlstate != FENCED
         and not (servers_crashed and not each.sqlstate)
-        and not (each.sqlstate in CONTENTION and each.writer != STRAY_WRITER)
+        and not (each.sqlstate in (*CONTENTION, *contention) and each.writer != STRAY_WRITER)
     )
     strays = [each for each in failed if each.writer == STRAY_WRITER]
     return Verdict(
@@ -128,17 +129,3 @@ def judge(
         only_the_fence(record, servers_crashed=servers_crashed),
         checker.check_sequences(dsns["target" if expected[-1] == "target" else "source"]),
     ]
-
-
-def refusal(dsn: str) -> str:
-    """Write as the application would and take it back: the SQLSTATE of the refusal, empty when it was accepted."""
-    try:
-        with psycopg.connect(dsn) as connection:
-            connection.execute("insert into ledger values (0, 0, 'asked')")
-            connection.rollback()
-    except psycopg.Error as error:
-        return error.sqlstate or "no answer"
-    return ""
-
-
-__all__ = ["Audit", "Operation", "applied_once", "audit_of", "judge", "only_the_fence", "refusal"]

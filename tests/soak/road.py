@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import random
-import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 from demo.checker import Verdict
 from demo.control import Control
-from demo.record import Recorder, read
-from demo.servers import Server
+from demo.record import Record, Recorder, read
 from demo.workload import FENCED
-from psycopg import sql
 
-from demo import checker, remains
-from soak import shape
 from soak.history import History
 from soak.hunt import (
     ANY,
@@ -35,40 +31,59 @@ from soak.hunt import (
     is_idle,
     is_in,
 )
-from soak.judge import judge, refusal
+from soak.places import Place
 from soak.prey import RUNNER, Prey
-from soak.writers import STRAY_WRITER, Crowd, Shared, Stray, Writer
+from soak.writers import Crowd, Shared, Stray, Writer
 
 LONG_BUDGET, SHORT_BUDGET = "60s", "12s"
 LEAST_KILLS = 20
 
-MANIFEST = """\
-apiVersion: bowline.dev/v1alpha1
-kind: DatabaseMigration
-metadata: {{name: soak}}
-spec:
-  phase: Assess
-  source: {{engine: PostgreSQL, host: 127.0.0.1, port: {source}, database: {database},
-    credentialsSecretRef: {{name: soak-source}}, tls: {{mode: disable}}}}
-  target: {{engine: PostgreSQL, host: 127.0.0.1, port: {target}, database: {database},
-    credentialsSecretRef: {{name: soak-target}}, tls: {{mode: disable}}}}
-  tables: {{include: ["public.*"]}}
-  snapshot: {{parallelism: {parallelism}, chunkRows: 500}}
-  stream: {{lanes: {lanes}}}
-  completion: {{losingSide: Released}}
-  verification: {{request: 0}}
-  cutover: {{budget: {budget}}}
----
-apiVersion: v1
-kind: Secret
-metadata: {{name: soak-source}}
-stringData: {{username: {user}, password: "{password}"}}
----
-apiVersion: v1
-kind: Secret
-metadata: {{name: soak-target}}
-stringData: {{username: {user}, password: "{password}"}}
-"""
+
+class Setting(Protocol):
+    """Where a road is walked: both sides' databases, with an application at work in them."""
+
+    @property
+    def pause(self) -> float:
+        """Between one writer's transactions, in seconds."""
+        ...
+
+    @property
+    def places(self) -> Mapping[str, Place]: ...
+
+    def manifest(self, *, budget: str) -> str:
+        """The migration; its draws come from the seed."""
+        ...
+
+    def prepare(self, control: Control) -> None:
+        """Make the tables with rows, and the migration's users."""
+        ...
+
+    def schemas(self) -> Mapping[str, list[str]]:
+        """What each side's schema must be in the end; asked for before the migration begins."""
+        ...
+
+    def writer(self, shared: Shared, number: int) -> Writer[Any]: ...
+    def stray(self, shared: Shared) -> Stray[Any]: ...
+
+    def came_to(self, stage: str) -> None:
+        """Be told where the road is: before anything is applied to a side, and before it ends."""
+        ...
+
+    def judge(self, record: Record, expected: list[str], *, servers_crashed: bool) -> list[Verdict]:
+        """Look at everything that must hold when the writers have stopped and both sides are still there."""
+        ...
+
+    def revoke(self, control: Control) -> None:
+        """Remove the migration's users again."""
+        ...
+
+    def keep(self, directory: Path) -> None:
+        """Lay down what the databases hold and said, for who looks for a cause."""
+        ...
+
+    def clean(self) -> None:
+        """Remove what this seed made."""
+        ...
 
 
 class Road:
@@ -77,62 +92,40 @@ class Road:
     def __init__(
         self,
         seed: int,
-        servers: Mapping[str, Server],
+        setting: Callable[[random.Random], Setting],
         directory: Path,
         tell: Callable[[str], None],
         *,
         short: bool = False,
     ) -> None:
-        self.seed, self.servers, self.directory = seed, servers, directory
+        self.seed, self.directory = seed, directory
         self.short = short  #: one switch, fewer kills: for a test among many
         self.chance = random.Random(seed)
-        self.database = f"soak_{seed}_{secrets.token_hex(2)}"
-        self.user = f"bowline_{self.database}"
+        self.setting = setting(self.chance)
+        self.places = self.setting.places
         self.verdicts: list[Verdict] = []
-        self.password = secrets.token_urlsafe(12)
         manifest = directory / "soak.yaml"
-        manifest.write_text(self._manifest(), encoding="utf-8")
+        budget = self.chance.choice((LONG_BUDGET, LONG_BUDGET, SHORT_BUDGET))
+        manifest.write_text(self.setting.manifest(budget=budget), encoding="utf-8")
         self.manifest = manifest
         self.prey = Prey(manifest, directory / "state", directory / "bowline.log", tell)
-        self.hunt = Hunt(self.prey, self.chance, servers, self.database)
+        self.hunt = Hunt(self.prey, self.chance, self.places)
         self.history = History(directory / "state" / "status.json")
         self.control = Control(manifest, directory / "state", directory / "unused.log")
         self.record_file = directory / "writers.jsonl"
         self.recorder = Recorder(self.record_file)
-        self.shared = Shared(self._dsns(), self.recorder, pause=0.025)
-        self.crowd = Crowd(self.shared, [self._writer(number) for number in (1, 2)])
-        stray = Stray(self.shared, STRAY_WRITER, random.Random(f"{seed}/stray"))
-        self.stray = Crowd(self.shared, [stray])
-        self.streaming_since = float("inf")
+        self.shared = Shared(self.recorder, pause=self.setting.pause)
+        writers = [self.setting.writer(self.shared, number) for number in (1, 2)]
+        self.crowd = Crowd(self.shared, writers)
+        self.stray = Crowd(self.shared, [self.setting.stray(self.shared)])
         self.sides = ["source"]  #: where the writers were, in order
-
-    def _manifest(self) -> str:
-        return MANIFEST.format(
-            source=self.servers["source"].port,
-            target=self.servers["target"].port,
-            database=self.database,
-            user=self.user,
-            password=self.password,
-            lanes=self.chance.choice((1, 2, 3)),
-            parallelism=self.chance.choice((1, 2)),
-            budget=self.chance.choice((LONG_BUDGET, LONG_BUDGET, SHORT_BUDGET)),
-        )
-
-    def _dsns(self) -> dict[str, str]:
-        return {
-            side: server.dsn(self.database, shape.APPLICATION, server.password)
-            for side, server in self.servers.items()
-        }
-
-    def _writer(self, number: int) -> Writer:
-        return Writer(self.shared, number, random.Random(f"{self.seed}/{number}"))
 
     # --- the road --------------------------------------------------------------------------------
 
     def go(self) -> None:
         """Walk it; Stuck where it does not go on. What was wrong is in the verdicts."""
-        self._prepare()
-        schema = remains.schema_of(self.servers["source"], self.database)
+        self.setting.prepare(self.control)
+        schemas = self.setting.schemas()
         self.crowd.start()
         self.history.start()
         self.prey.start()
@@ -146,42 +139,24 @@ class Road:
         missing = (3 if self.short else LEAST_KILLS - 2) - self.prey.kills
         self._dwell("fall-back", ["capture", "apply", *[ANY] * max(0, missing - 2)])
         self._check()
-        self._complete(schema)
-
-    def _prepare(self) -> None:
-        for server in self.servers.values():
-            server.create_database(self.database, owner=shape.OWNER)
-        shape.make_tables(self.servers["source"], self.database)
-        for side, server in self.servers.items():
-            grants = self.control.grants(side, *self._grant_options)
-            with server.connect(self.database) as connection:
-                connection.execute(grants.encode())
-                connection.execute(
-                    sql.SQL("alter role {} password {}").format(
-                        sql.Identifier(self.user), self.password
-                    )
-                )
-
-    @property
-    def _grant_options(self) -> tuple[str, ...]:
-        return ("--user", self.user, "--owner", shape.OWNER, "--database", self.database)
+        self._complete(schemas)
 
     def _to_streaming(self) -> None:
         more = [] if self.short else [RUNNER]
         self.hunt.through("Assess", ["assess", *more], lambda now: now.get("stage") == "Assessed")
         self.prey.phase("Schema")
         self.hunt.through("Schema", ["schema"], lambda now: now.get("stage") == "SchemaReady")
-        # Before anything can be applied there. Only what an apply writes is counted.
-        shape.begin_audit(self.servers["target"], self.database)
+        self.setting.came_to("SchemaReady")
         self.prey.phase("Replicate")
         self.hunt.through("Prepare", ["prepare"], lambda now: now.get("stage") == "Prepared")
+        self.setting.came_to("Prepared")
         self.stray.start()
         # The snapshot first: the copy may be done before anything else is killed.
         aims = ["snapshot", *self._shuffled(["capture", *([RUNNER, "snapshot"] if more else [])])]
         self.hunt.through("Snapshot", aims, is_in("Streaming"))
-        shape.begin_audit(self.servers["source"], self.database)
+        self.setting.came_to("Streaming")
         self._caught_up("Streaming")
-        self.streaming_since = time.time()
+        self.setting.came_to("CaughtUp")
         self.shared.streaming.set()
         self._dwell("Streaming", [ANY] if self.short else ["capture", "apply", RUNNER])
 
@@ -273,6 +248,7 @@ class Road:
                 else "Switchover"
             )
             self._caught_up(was["phase"])
+            self.setting.came_to(request)
             self.prey.phase(request)
             before = attempt_of(was)
             self.hunt.through(
@@ -288,6 +264,7 @@ class Road:
             if now["phase"] == phase:
                 self.sides.append(side)
                 self._quiet(phase, side)
+                self.setting.came_to(phase)
                 return
             self._edit(SHORT_BUDGET, LONG_BUDGET)
             self.prey.phase(former)
@@ -306,9 +283,8 @@ class Road:
             where, self._shuffled(roles), lambda _: time.monotonic() > until, wait=True
         )
 
-    def _complete(self, schema: list[str]) -> None:
-        for server in self.servers.values():
-            shape.end_audit(server, self.database)
+    def _complete(self, schemas: Mapping[str, list[str]]) -> None:
+        self.setting.came_to("Complete")
         self.prey.phase("Complete")
         self.hunt.through("Complete", ["cleanup", RUNNER], is_in("Completed"))
         until = time.monotonic() + 30
@@ -318,16 +294,14 @@ class Road:
         left = Verdict("nothing is left behind")
         if self.prey.exit_code() != 0:
             left.wrong.append(f"bowline run ended with {self.prey.exit_code()}")
-        for side, server in self.servers.items():
-            left.wrong += [f"{side}: {what}" for what in remains.remains(server, self.database)]
-            after = remains.schema_of(server, self.database)
-            lines = sorted(set(schema) ^ set(after)) or (["order of lines"] * (schema != after))
+        for side, place in self.places.items():
+            left.wrong += [f"{side}: {what}" for what in place.remains()]
+            before, after = schemas[side], place.schema()
+            lines = sorted(set(before) ^ set(after)) or (["order of lines"] * (before != after))
             left.wrong += [f"{side}: schema differs: {line}" for line in lines[:3]]
-            if refused := refusal(self.shared.dsns[side]):
+            if refused := place.refusal():
                 left.wrong.append(f"{side}: a write was refused with {refused}")
-            revoke = self.control.grants(side, *self._grant_options, "--revoke")
-            with server.connect(self.database) as connection:
-                connection.execute(revoke.encode())
+        self.setting.revoke(self.control)
         self.verdicts.append(left)
 
     # --- looking ---------------------------------------------------------------------------------
@@ -337,23 +311,16 @@ class Road:
         self.crowd.stop()
         self.stray.stop()
         self.recorder.close()
-        dsns = {side: server.dsn(self.database) for side, server in self.servers.items()}
         until = time.monotonic() + 60
 
         def is_equal(_: Status) -> bool:
-            one, other = (len(checker.ledger_of(dsn)) for dsn in dsns.values())
+            one, other = (len(place.ledger()) for place in self.places.values())
             return one == other or time.monotonic() > until
 
         self.hunt.through("the last change", [], is_equal)
         self._caught_up(self.prey.status()["phase"])
-        record = read(self.record_file)
-        self.verdicts += judge(
-            record,
-            self.servers,
-            self.database,
-            self.sides,
-            self.streaming_since,
-            servers_crashed=self.hunt.servers_crashed,
+        self.verdicts += self.setting.judge(
+            read(self.record_file), self.sides, servers_crashed=self.hunt.servers_crashed
         )
 
     def _quiet(self, phase: str, side: str) -> None:
@@ -362,8 +329,8 @@ class Road:
         verdict = Verdict(f"{phase}: the {side} takes writes, and the other side does not")
         if now["phase"] != phase or now["primary"].lower() != side:
             verdict.wrong.append(f"the status says {now['phase']}, {now['primary']}")
-        for each, dsn in self.shared.dsns.items():
-            answer = refusal(dsn)
+        for each, place in self.places.items():
+            answer = place.refusal()
             if answer != ("" if each == side else FENCED):
                 verdict.wrong.append(f"the {each} answered {answer or 'ok'}")
         self.verdicts.append(verdict)

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import functools
+import random
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from demo.control import Control
 from demo.record import Operation, Outcome, Record
 from demo.servers import Server
 
+from soak import oracle_shape as shape_of_both
 from soak import shape
 from soak.__main__ import soak
 from soak.history import contradicts, impossible
 from soak.judge import Audit, applied_once
+from soak.oracle import FIRES, OraclePlace, OracleSetting, TargetPlace
+from soak.postgres import PostgresSetting
 
 pytestmark = pytest.mark.slow
 
@@ -30,8 +37,46 @@ def test_a_migration_that_is_killed_on_its_way_arrives_with_every_row_once(
     servers: Mapping[str, Server], tmp_path: Path
 ) -> None:
     said: list[str] = []
+    setting = functools.partial(PostgresSetting, 1, servers)
 
-    assert soak(1, servers, tmp_path, said.append, short=True), "\n".join(said)
+    assert soak(1, setting, tmp_path, said.append, short=True), "\n".join(said)
+
+
+@pytest.mark.timeout(600)
+def test_a_migration_from_oracle_that_is_killed_on_its_way_arrives_with_every_row_once(
+    servers: Mapping[str, Server], tmp_path: Path
+) -> None:
+    said: list[str] = []
+    fired: Counter[str] = Counter()
+    setting = functools.partial(OracleSetting, 1, servers["target"], fired=fired)
+
+    assert soak(1, setting, tmp_path, said.append, short=True), "\n".join(said)
+    assert len(+fired) > len(FIRES) / 2, fired
+
+
+def test_a_row_that_differs_or_is_on_one_side_only_is_found(
+    servers: Mapping[str, Server], tmp_path: Path
+) -> None:
+    setting = OracleSetting(1, servers["target"], random.Random(1))
+    try:
+        setting.prepare(Control(tmp_path / "none", tmp_path, tmp_path / "log"))
+        oracle, target = setting.places.values()
+        assert isinstance(oracle, OraclePlace)
+        assert isinstance(target, TargetPlace)
+        with target.server.connect(target.database) as connection:
+            for statement in shape_of_both.ROWS:
+                connection.execute(statement.replace("into ", "into shop.").encode())
+        assert setting.same_rows().held
+        oracle.run(
+            "update account set ratio = 0.1 where id = 7", "delete from event where rownum = 1"
+        )
+
+        wrong = " ".join(setting.same_rows().wrong)
+    finally:
+        setting.clean()
+
+    assert "account: 300 and 300 rows" in wrong
+    assert "event: 79 and 80 rows" in wrong
 
 
 def _record(*operations: Operation) -> Record:

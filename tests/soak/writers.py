@@ -5,13 +5,12 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
 
 from demo.record import Outcome, Recorder
-from demo.workload import SIDES, TURN_SECONDS, Client
-
-from soak.shape import KINDS, STRAY, Kind
+from demo.workload import SIDES, TURN_SECONDS
 
 #: The stray's transactions carry this as their writer.
 STRAY_WRITER = 99
@@ -22,7 +21,6 @@ STRAY_SECONDS = 0.4
 class Shared:
     """What all writers have in common."""
 
-    dsns: Mapping[str, str]
     recorder: Recorder
     pause: float  #: between one writer's transactions
     stop: threading.Event = field(default_factory=threading.Event)
@@ -30,12 +28,43 @@ class Shared:
     side: str = SIDES[0]  #: where a transaction was acknowledged last
 
 
-class Writer:
+class Kind(Protocol):
+    """A kind of transaction."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def share(self) -> int: ...
+    @property
+    def only_streaming(self) -> bool: ...
+
+
+K = TypeVar("K", bound=Kind)
+K_contra = TypeVar("K_contra", bound=Kind, contravariant=True)
+
+
+class Client(Protocol[K_contra]):
+    """See demo.workload."""
+
+    side: str
+
+    def do(self, kind: K_contra, values: Mapping[str, Any]) -> tuple[Outcome, str]: ...
+    def disconnect(self) -> None: ...
+
+
+class Writer(Generic[K]):
     """One client, and what it does."""
 
-    def __init__(self, shared: Shared, number: int, chance: random.Random) -> None:
+    def __init__(
+        self,
+        shared: Shared,
+        number: int,
+        chance: random.Random,
+        client: Client[K],
+        kinds: Sequence[K],
+    ) -> None:
         self._shared, self._number, self._random = shared, number, chance
-        self._client = Client(shared.dsns)
+        self._client, self._kinds = client, kinds
         self._n = 0
 
     def run(self) -> None:
@@ -47,13 +76,14 @@ class Writer:
                 time.sleep(TURN_SECONDS)
         self._client.disconnect()
 
-    def _choose(self) -> Kind:
+    def _choose(self) -> K:
+        weights = [kind.share for kind in self._kinds]
         while True:
-            kind = self._random.choices(KINDS, weights=[kind.share for kind in KINDS])[0]
+            kind = self._random.choices(self._kinds, weights=weights)[0]
             if not kind.only_streaming or self._shared.streaming.is_set():
                 return kind
 
-    def _one(self, kind: Kind) -> Outcome:
+    def _one(self, kind: K) -> Outcome:
         """Do one transaction; its intent is written before, its outcome after."""
         self._n += 1
         record, side = self._shared.recorder, self._client.side
@@ -70,21 +100,21 @@ class Writer:
         return outcome
 
 
-class Stray(Writer):
+class Stray(Writer[K]):
     """Writes to the side where the others are not. What is accepted there is a second writer, or a switch just made."""
 
     def run(self) -> None:
         while not self._shared.stop.wait(STRAY_SECONDS):
             self._client.disconnect()
             self._client.side = SIDES[1 - SIDES.index(self._shared.side)]
-            self._one(STRAY)
+            self._one(self._kinds[0])
         self._client.disconnect()
 
 
 class Crowd:
     """Writers, each a thread."""
 
-    def __init__(self, shared: Shared, writers: list[Writer]) -> None:
+    def __init__(self, shared: Shared, writers: Sequence[Writer[Any]]) -> None:
         self.shared = shared
         self._threads = [threading.Thread(target=writer.run, daemon=True) for writer in writers]
 
