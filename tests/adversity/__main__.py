@@ -1,4 +1,4 @@
-"""`make adversity`: what the redo log does to naive readers, and does not do to Bowline's miner.
+"""`make adversity`: what Oracle does to naive readers and appliers, and does not do to Bowline.
 
 One line for each adversity, struck alone, and one for all together. A history is told by its adversity and its seed.
 """

@@ -8,7 +8,7 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from adversity import believing
+from adversity import believing, commits
 from adversity.believing import Straight
 from adversity.mining import Mining, log_of, mine
 from adversity.receiver import MEASURED, differences, truth
@@ -18,6 +18,7 @@ from oracle.standin.redolog.reader import Rules
 from oracle.standin.redolog.redolog import RedoLog
 from oracle.standin.redolog.scribe import Scribe
 from oracle.standin.redolog.workload import PLAIN, WITH_LOB, Workload, problems
+from oracle.standin.wire.faults import When
 from oracle.test_redolog_readers import CARELESS, Careless, everything
 
 
@@ -176,6 +177,21 @@ def _mine_across_ddl(
     return outcome
 
 
+# --- what is applied, and perhaps committed --------------------------------------------------------
+
+
+def _committing(when: When, naive: str, *, is_repeated: bool) -> Case:
+    def read_naively(seed: int) -> Outcome:
+        fired, wrong = commits.apply_naively(seed, when, is_repeated=is_repeated)
+        return Outcome(fired=fired, wrong=wrong)
+
+    def read(seed: int) -> Outcome:
+        fired, wrong = commits.apply(seed, when)
+        return Outcome(fired=fired, wrong=wrong)
+
+    return Case(adversity=f"drop_{when}_commit", naive=naive, read_naively=read_naively, read=read)
+
+
 # --- the list -------------------------------------------------------------------------------------
 
 _PURGED: Mapping[str, Chance] = {"purged_archive": 0.5, "switch": 0.2}
@@ -274,5 +290,7 @@ CASES = (
         "takes the text of a BINARY_DOUBLE for its value",
         {"lossy_binary": "always"},
     ),
+    _committing(When.BEFORE, "takes a commit that nobody answered for done", is_repeated=False),
+    _committing(When.AFTER, "repeats a commit that nobody answered", is_repeated=True),
     Case(adversity="all_together", naive="", read_naively=None, read=_mine_everything),
 )

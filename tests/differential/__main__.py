@@ -27,13 +27,15 @@ from bowline_worker.model import Position, SignalKind
 from differential.receiver import Receiver, Wrong
 from differential.work import SESSIONS, TABLES, Client
 from oracle.standin.redolog.adversities import Adversities, Chance
-from oracle.world import APP, World, world
+from oracle.world import APP, INSIDE, World, world
 
 STREAM = StreamId(Side.SOURCE, 0)
 ACTS = 120
 #: What stops a capture for good is shown elsewhere.
 CALM: dict[str, Chance] = {"purged_archive": "never", "missing_file": "never", "switch": 0.02}
 BARRIER = 1
+#: One seed of so many is mined inside a pluggable database.
+EVERY = 3
 #: Steps that mine again and again, before the stream is called stuck.
 PATIENCE = 400
 
@@ -98,12 +100,13 @@ def differential(seed: int, fired: Counter[str]) -> list[str]:
     """Run one seed; say what is wrong."""
     draw = Random(seed)
     adversities = Adversities.all(seed, draw.choice((0.05, 0.2)), **CALM)
-    log = {
+    log: dict[str, Any] = {
         "threads": draw.choice((1, 1, 2)),
         "file_bytes": 40_000,
         "csf_bytes": draw.choice((90, 4000)),
         "strand_records": 12,
         "kept_archives": 10_000,
+        **(INSIDE if seed % EVERY == 0 else {}),
     }
     with ExitStack() as stack:
         place = Path(stack.enter_context(tempfile.TemporaryDirectory()))

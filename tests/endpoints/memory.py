@@ -47,6 +47,7 @@ class MemoryCapture:
 
 class MemoryLane:
     backend = Backend(pid=1, started="always")
+    changed = base.ChangedCounts()
 
     def __init__(self, db: MemoryDatabase) -> None:
         self._db = db

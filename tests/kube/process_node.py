@@ -9,6 +9,7 @@ Security contexts, images and limits mean nothing here: `node.py` is for those.
 from __future__ import annotations
 
 import base64
+import http.client
 import itertools
 import json
 import os
@@ -32,6 +33,7 @@ NAME = "processes"
 LOOK_SECONDS = 0.15
 PATIENCE_SECONDS = 60
 MESSAGE_BYTES = 4096
+ENDS = ("Succeeded", "Failed")
 WORKER = [sys.executable, "-c", "from bowline_worker.main import main; main()"]
 
 
@@ -70,7 +72,7 @@ class Pod:
     ip: str
     process: subprocess.Popen[bytes] | None = None
     kill_at: float | None = None
-    is_told: bool = False  #: its end
+    told: str = ""  #: the phase that the API server knows of
 
     @property
     def path(self) -> str:
@@ -154,7 +156,7 @@ class ProcessNode:
         while not self._stop.wait(LOOK_SECONDS):
             try:
                 self._look()
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, http.client.HTTPException) as error:
                 self.problems.append(f"{type(error).__name__}: {error}")  # the API server is away
 
     def _look(self) -> None:
@@ -209,8 +211,6 @@ class ProcessNode:
                     "BOWLINE_JOB_UID": labels[JOB_UID_LABEL],
                 },
             )
-        state = {"running": {"startedAt": _now()}}
-        self._tell(pod, raw, "Running", state)
 
     def _mount(self, pod: Pod, raw: dict[str, Any]) -> Path:
         """Lay out the volumes; return the configuration, with paths that exist here."""
@@ -249,7 +249,9 @@ class ProcessNode:
         leaving = "deletionTimestamp" in raw["metadata"]
         if code is None and leaving:
             self._end(pod, raw["metadata"].get("deletionGracePeriodSeconds", 30))
-        if code is not None and not pod.is_told:
+        if code is None and not pod.told:
+            self._tell(pod, raw, "Running", {"running": {"startedAt": _now()}})
+        if code is not None and pod.told not in ENDS:
             self._tell_end(pod, raw, code)
         if code is not None and leaving:
             self._api.call("DELETE", pod.path, {"gracePeriodSeconds": 0})
@@ -276,8 +278,7 @@ class ProcessNode:
             "finishedAt": _now(),
             "message": said,
         }
-        self._tell(pod, raw, "Failed" if code else "Succeeded", {"terminated": ended})
-        pod.is_told = True
+        self._tell(pod, raw, ENDS[bool(code)], {"terminated": ended})
 
     def _tell(self, pod: Pod, raw: dict[str, Any], phase: str, state: dict[str, Any]) -> None:
         container = raw["spec"]["containers"][0]
@@ -303,6 +304,7 @@ class ProcessNode:
         }
         kind = "application/merge-patch+json"
         self._api.call("PATCH", f"{pod.path}/status", {"status": status}, kind)
+        pod.told = phase
 
 
 def _now() -> str:

@@ -72,6 +72,14 @@ def test_it_dumps_schemas(details: dict[str, Any]) -> None:
     ).stderr  # fmt: skip
 
 
+def test_it_has_the_driver_for_oracle(details: dict[str, Any]) -> None:
+    probe = (
+        "import oracledb, bowline_worker.endpoints.oracle.endpoint; print(oracledb.is_thin_mode())"
+    )
+
+    assert run("python", "-c", probe).split() == ["True"]
+
+
 def test_it_is_compiled_once_and_for_all(details: dict[str, Any]) -> None:
     """What is not, each start compiles again, since nothing can be written."""
     probe = (

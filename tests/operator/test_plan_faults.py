@@ -144,8 +144,8 @@ def test_a_stream_whose_apply_never_gets_to_work_is_not_ready() -> None:
 
     world.step()
 
-    assert world.truth(ConditionType.READY) == "Unknown"
-    assert world.reason(ConditionType.READY) == "ReportMissing"
+    assert world.truth(ConditionType.READY) == "False"
+    assert world.reason(ConditionType.READY) == "Unreachable"
 
 
 def test_the_abort_starts_although_the_stopped_cutover_does_not_end() -> None:
@@ -350,11 +350,29 @@ def test_two_healthy_minutes_make_the_next_try_quick_again() -> None:
     assert (world.now - ended) < timedelta(seconds=2)
 
 
+@pytest.mark.parametrize("code", [64, 65, 78])
+def test_what_was_mended_in_a_database_is_found_without_being_told(code: int) -> None:
+    """At night somebody grants what was missing, and goes to bed: it must not wait for an edit of the spec."""
+    world = a_streaming_world()
+    looks = []
+    for try_ in range(1, 8):
+        world.end(f"shop-apply-source-0-{try_}", code, reason="Broken", message="it broke")
+        ended = world.now
+        world.until(has_started(f"shop-apply-source-0-{try_ + 1}"), passes=3000)
+        looks.append(round((world.now - ended).total_seconds()))
+        assert world.truth(ConditionType.STALLED) == "True"
+        assert "it broke; do this" in world.status.message
+
+    assert looks == [30, 60, 120, 240, 300, 300, 300]
+    world.until(lambda w: w.truth(ConditionType.STALLED) == "", passes=400)
+    assert world.truth(ConditionType.CAUGHT_UP) == "True"
+
+
 @pytest.mark.parametrize("code", [64, 65, 78, 86])
-def test_a_permanent_end_stalls_until_the_spec_changes_and_then_is_tried_once(code: int) -> None:
+def test_a_permanent_end_stalls_and_is_tried_at_once_when_the_spec_changes(code: int) -> None:
     world = a_streaming_world()
     world.end("shop-apply-source-0-1", code, reason="Broken", message="it broke")
-    for _ in range(200):
+    for _ in range(3):
         world.step()
 
     stalled = world.status.condition(ConditionType.STALLED)

@@ -117,6 +117,17 @@ def test_what_this_version_cannot_do_is_named() -> None:
     assert unsupported(spec) == ["spec.journal.retention: Archive", "spec.cutover.rehearsal"]
 
 
+def test_oracle_is_a_source_whose_schema_is_there() -> None:
+    """Its schema is not converted, and no snapshot is written into it."""
+    place = {"engine": "Oracle", "host": "ora", "serviceName": "SHOP"}
+    oracle = {**place, "credentialsSecretRef": {"name": "ora"}}
+
+    assert unsupported(a_spec(source=oracle, schema={"mode": "Existing"})) == []
+    assert len(unsupported(a_spec(source=oracle))) == 1
+    assert "spec.schema.mode: Migrate" in unsupported(a_spec(source=oracle))[0]
+    assert unsupported(a_spec(target=oracle)) == ["spec.target.engine: Oracle"]
+
+
 def test_another_host_is_another_migration_and_more_lanes_are_not() -> None:
     old = a_resource(a_spec())
     moved = a_spec().model_dump(by_alias=True)["source"] | {"host": "elsewhere"}

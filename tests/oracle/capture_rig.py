@@ -74,7 +74,7 @@ class Shop(World):
     def final(self) -> dict[TableName, list[bytes]]:
         """All rows as they are, as lines of COPY, read as a snapshot is."""
         found: dict[TableName, list[bytes]] = {}
-        scn = self.stand_in.database.current_scn()
+        scn = self.scn()
         with closing(FlashbackReader(self.site, connect(self.site), scn)) as reader:
             for one in catalog.tables(self.site):
                 table = flashback_table(one, one.table)

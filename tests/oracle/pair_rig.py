@@ -67,7 +67,7 @@ class Mixed:
     def copy(self, rows: int = 1000) -> int:
         """Copy all tables as of now by the snapshot's own reader and ledger; the number of chunks."""
         tables = self.tables()
-        scn = self.world.stand_in.database.current_scn()
+        scn = self.world.scn()
         flashback = FlashbackReader(self.source, connect(self.source), scn)
         with (
             closing(ByTable(flashback, tables)) as reader,

@@ -11,9 +11,10 @@ import oracledb
 import psycopg
 
 from bowline_worker.contract import Connection, Engine, Side
+from oracle import server
 from oracle.standin.redolog.adversities import Adversities
 from oracle.standin.whole import SERVICE, StandIn
-from oracle.world import APP, BOWLINE
+from oracle.world import APP, BOWLINE, MET
 from road.by_hand import Road
 from servers import APPLICATION, MIGRATOR, Database, MakePair
 
@@ -56,20 +57,23 @@ Content = dict[str, list[tuple[object, ...]]]
 class Oracle:
     """The source, as an application and a Pair have it."""
 
-    stand_in: StandIn
+    host: str
+    port: int
+    service: str
+    bowline: tuple[str, str]  #: the migration's user
 
     def connection(self, credentials: Path) -> Connection:
         return Connection(
             engine=Engine.ORACLE,
-            host="127.0.0.1",
-            port=self.stand_in.port,
-            database=SERVICE,
-            service_name=SERVICE,
+            host=self.host,
+            port=self.port,
+            database=self.service,
+            service_name=self.service,
             credentials=str(credentials),
         )
 
     def connect(self) -> oracledb.Connection:
-        dsn = f"127.0.0.1:{self.stand_in.port}/{SERVICE}"
+        dsn = f"{self.host}:{self.port}/{self.service}"
         return oracledb.connect(user=APP[0], password=APP[1], dsn=dsn)
 
     def run(self, statements: Sequence[str]) -> None:
@@ -154,8 +158,7 @@ class Shop:
 def a_shop(database: Database, seed: int) -> Iterator[Shop]:
     """Start it, with some rows, and with redo that misbehaves as real redo does."""
     adversities = Adversities.all(seed, 0.05, purged_archive="never", missing_file="never")
-    with StandIn([APP, BOWLINE], adversities=adversities) as stand_in:
-        oracle = Oracle(stand_in)
+    with _an_oracle(adversities) as oracle:
         oracle.run(ORACLE_TABLES)
         oracle.run(
             [
@@ -169,10 +172,25 @@ def a_shop(database: Database, seed: int) -> Iterator[Shop]:
 
 
 @contextmanager
+def _an_oracle(adversities: Adversities) -> Iterator[Oracle]:
+    """On a real server nothing misbehaves on purpose."""
+    found = server.real()
+    if found is None:
+        with StandIn([APP, BOWLINE], adversities=adversities) as stand_in:
+            yield Oracle("127.0.0.1", stand_in.port, SERVICE, BOWLINE)
+        return
+    with found.users():
+        MET.append("shop")
+        yield Oracle(found.host, found.port, found.service, found.bowline)
+
+
+@contextmanager
 def a_road(shop: Shop, make_pair: MakePair) -> Iterator[Road]:
     """Its migration; no worker runs yet."""
     pair = make_pair(
-        shop.oracle, shop.target, users=(BOWLINE, (MIGRATOR, shop.target.server.password))
+        shop.oracle,
+        shop.target,
+        users=(shop.oracle.bowline, (MIGRATOR, shop.target.server.password)),
     )
     settings = {"include": ["shop.*"], "existing_schema": True, "chunk_rows": 100}
     road = Road(pair, settings)

@@ -15,7 +15,7 @@ import pytest
 from demo.servers import Server
 
 from bowline_worker.contract import Connection, Engine, Finding, Severity, Side
-from bowline_worker.endpoints.oracle import assess_rights, books, fence
+from bowline_worker.endpoints.oracle import assess_rights, books, fence, leave
 from bowline_worker.endpoints.oracle.assess import assess
 from bowline_worker.endpoints.postgres import PostgresEndpoint
 from bowline_worker.endpoints.site import Site
@@ -24,7 +24,7 @@ from oracle.standin.backend import OraError, Value
 from oracle.standin.engine.relations import View
 from oracle.standin.engine.rights import User
 from oracle.standin.engine.session import Session
-from oracle.world import BOWLINE, world
+from oracle.world import BOWLINE, INSIDE, world
 from servers import Database
 
 ITEM = "create table item (id number(9) primary key, name varchar2(40 char))"
@@ -295,9 +295,6 @@ def test_a_table_without_its_grant_is_not_left_behind_in_silence(here: Assessed)
     here.run("create table other (id number(9) primary key)")
     here.may(*(right for right in RIGHTS if not right.endswith("ANY TABLE")))
     here.run("grant select, flashback, alter, insert, update, delete on item to bowline")
-    views, sys = here.stand_in.database.views, here.stand_in.database.session("SYS", None)
-    seen = views["ALL_TABLES"]
-    views["DBA_TABLES"] = View(seen.columns, lambda _: seen.fill(sys))
 
     assert here.found() == [("TableHidden", "shop.other")]
 
@@ -355,7 +352,8 @@ def test_a_user_that_owns_the_tables_passes_the_fence(here: Assessed) -> None:
     )
     here.alter("ALL_TABLES", "OWNER", "BOWLINE", NUM_ROWS=Decimal(0))
 
-    assert here.found(include=["bowline.*"]) == [("SharedUser", "")]
+    assert here.found(include=["bowline.*"]) == [("OwnerMigrates", "")]
+    assert here.finding("OwnerMigrates", include=["bowline.*"]).severity is Severity.ERROR
 
 
 def test_a_check_that_fails_leaves_the_others_their_say(here: Assessed) -> None:
@@ -383,8 +381,26 @@ def common(made: Assessed) -> None:
     made.alter("USER_USERS", "USERNAME", "BOWLINE", COMMON="YES")
 
 
-def test_a_user_of_a_pluggable_database_alone_can_not_mine(plugged: Assessed) -> None:
+def test_before_19_10_a_user_of_a_pluggable_database_alone_can_not_mine(plugged: Assessed) -> None:
     assert plugged.found() == [("CommonUserNeeded", "")]
+
+
+def test_a_user_of_a_pluggable_database_alone_mines_inside_it(tmp_path: Path) -> None:
+    with world(Assessed, tmp_path, **INSIDE) as made:
+        sound(made)
+        assert made.found() == []
+
+        made.set("V$DATABASE", SUPPLEMENTAL_LOG_DATA_MIN="NO")
+        assert made.found() == [("SupplementalLoggingOff", "")]
+
+
+def test_a_database_that_hides_its_logs_is_no_source(tmp_path: Path) -> None:
+    with world(Assessed, tmp_path, **INSIDE) as made:
+        sound(made)
+        log = made.stand_in.database.views["V$LOG"]
+        made.stand_in.database.views["V$LOG"] = View(log.columns, lambda _: ())
+
+        assert made.found() == [("LogsHidden", "")]
 
 
 def test_a_common_user_mines_in_the_root(plugged: Assessed) -> None:
@@ -649,10 +665,35 @@ def test_tables_are_taken_until_the_other_migration_is_complete(here: Assessed) 
     assert here.found() == []
 
 
+def test_a_fence_that_was_kept_is_not_opened_by_another_migration_without_a_word(
+    here: Assessed,
+) -> None:
+    """The old primary would take writes again that nobody streams."""
+    config = here.site.config.model_copy(update={"migration": "default.other"})
+    other = replace(here.site, config=config)
+    books.install(other)
+    fence.make(other)
+    with books.transaction(other) as step:
+        step.raise_fence(1.0)
+    leave.cleanup(other, keep_fence=True)
+
+    assert here.found() == [("FenceKept", "default.other")]
+
+    here.run_as(BOWLINE[0], "update bowline_switch set raised = 0", "commit")
+    assert here.found() == []
+
+
 def test_a_table_that_can_not_be_locked_can_not_be_fenced(here: Assessed) -> None:
     here.alter("ALL_TABLES", "TABLE_NAME", "ITEM", TABLE_LOCK="DISABLED")
 
     assert here.found() == [("FenceImpossible", "shop.item")]
+
+
+def test_a_table_that_is_partitioned_by_reference_is_refused(here: Assessed) -> None:
+    """Its foreign key can't be disabled: a parent that is written anew would take its children with it."""
+    here.show("ALL_PART_TABLES", OWNER="SHOP", TABLE_NAME="ITEM", PARTITIONING_TYPE="REFERENCE")
+
+    assert here.found() == [("ReferencePartitions", "shop.item")]
 
 
 def test_a_migration_that_has_begun_is_not_asked_for_its_undo(here: Assessed) -> None:

@@ -354,8 +354,9 @@ def test_an_origin_that_went_back_is_noticed(here: Shop) -> None:
     assert refused.value.reason == "OriginWentBack"
 
 
-def test_a_pluggable_database_is_mined_from_the_root(tmp_path: Path) -> None:
-    """By a common user: logs can't be added where the tables are. Again: the older session is in the root too."""
+@pytest.fixture
+def plugged(tmp_path: Path) -> Iterator[Shop]:
+    """Tables in a pluggable database, mined from the root by a common user."""
     common = ("C##BOWLINE", "secret")
     with StandIn([APP, common], containers=("CDB$ROOT", "SHOPPDB")) as stand_in:
         place = f"127.0.0.1:{stand_in.port}/{SERVICE}"
@@ -364,18 +365,33 @@ def test_a_pluggable_database_is_mined_from_the_root(tmp_path: Path) -> None:
             here = Shop(stand_in, app, site, tmp_path)
             here.run(*TABLES)
             here.begin()
-            add(here, 1, note="in the container")
-            here.run("commit")
-            with closing(Consumer(here).begin()) as older:
-                consumer = Consumer(here)
-                consumer.until_quiet()
-
-                consumer.same()
-                with pytest.raises(TryAgain):
-                    older.read(0.1)
+            yield here
 
 
-def test_a_user_of_a_pluggable_database_alone_is_refused(tmp_path: Path) -> None:
+def test_a_pluggable_database_is_mined_from_the_root(plugged: Shop) -> None:
+    """Again: the older session is in the root too."""
+    add(plugged, 1, note="in the container")
+    plugged.run("commit")
+    with closing(Consumer(plugged).begin()) as older:
+        consumer = Consumer(plugged)
+        consumer.until_quiet()
+
+        consumer.same()
+        with pytest.raises(TryAgain):
+            older.read(0.1)
+
+
+def test_a_rollback_in_a_pluggable_database_ends_its_transaction(plugged: Shop) -> None:
+    """Its row names no container: passed over, the transaction would hold back for ever what must be kept."""
+    with closing(Consumer(plugged).begin()) as capture:
+        for statement, left in (("insert into item (id) values (1)", 1), ("rollback", 0)):
+            plugged.run(statement)
+            for _ in range(20):
+                capture.read(0.01)
+            assert capture._miner.open_transactions == left
+
+
+def test_before_19_10_a_user_of_a_pluggable_database_alone_is_refused(tmp_path: Path) -> None:
     with StandIn([APP, BOWLINE], containers=("CDB$ROOT", "SHOPPDB")) as stand_in:
         site = a_site(a_secret(tmp_path, *BOWLINE), stand_in.port, service_name=SERVICE)
         books.install(site)

@@ -352,6 +352,9 @@ def test_a_heartbeat_that_can_t_be_told_is_refused(sql: str) -> None:
         "alter table item modify (id generated always as identity (start with limit value))",
         "alter table item enable all triggers",
         "comment on table item is 'x'",
+        "alter table item add constraint ck_1 check (kind in ('drop', 'modify'))",
+        "alter table item add partition p2 values less than (date '2025-01-01')",
+        "alter table item add partition p3 values ('N', 'S') tablespace users update indexes",
     ],
 )
 def test_ddl_that_leaves_rows_and_columns_alone_does_not_stop_the_stream(sql: str) -> None:
@@ -374,6 +377,10 @@ def test_ddl_that_leaves_rows_and_columns_alone_does_not_stop_the_stream(sql: st
         "alter table item add (more number)",
         "alter table item drop column name",
         "alter table item move",
+        "alter table item add partition p2",
+        "alter table item split partition p1 at (5) into (partition p1, partition p2)",
+        "alter table item exchange partition p1 with table stage",
+        "flashback table item to scn 5",
         "alter table item drop constraint ck_1 drop column name",
     ],
 )

@@ -6,12 +6,14 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import oracledb
 import pytest
 
+from bowline_operator.oracle_grants import CAPTURE, DATABASE, END_SESSIONS, ON_TABLES, ROLE
 from bowline_worker.bookkeeping import MadeObject
 from bowline_worker.contract import NotPermitted, TryAgain, Unsafe, Unsupported
 from bowline_worker.endpoints.oracle import books, fence, made, sessions, triggers, writers
@@ -20,7 +22,6 @@ from bowline_worker.endpoints.oracle.connection import connect
 from bowline_worker.endpoints.oracle.triggers import standing
 from bowline_worker.endpoints.site import Site
 from oracle.standin.engine.rights import DBA_PRIVILEGES, User
-from oracle.standin.whole import SERVICE
 from oracle.world import APP, World, world
 
 ODD = 'ODD "x" o\'clock'.replace('"', "")
@@ -36,8 +37,7 @@ class Fenced(World):
     @contextmanager
     def application(self) -> Iterator[oracledb.Connection]:
         """One more session of the application."""
-        dsn = f"127.0.0.1:{self.stand_in.port}/{SERVICE}"
-        with closing(oracledb.connect(user=APP[0], password=APP[1], dsn=dsn)) as opened:
+        with closing(oracledb.connect(user=APP[0], password=APP[1], dsn=self.dsn)) as opened:
             yield opened
 
     def raise_fence(self, grace: float = 5.0) -> None:
@@ -49,6 +49,12 @@ class Fenced(World):
             here.raise_fence(5.0)
             before()
             raise ZeroDivisionError
+
+    def a_second_later(self) -> None:
+        """Let the server's clock be in another second than what was done until now."""
+        database = self.stand_in.database
+        was = database.clock
+        database.clock = lambda: was() + timedelta(seconds=1)
 
     def gaps(self) -> list[str]:
         with books.transaction(self.site) as here:
@@ -68,7 +74,8 @@ class Fenced(World):
 def here(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Fenced]:
     """Whether DDL of a trigger waits for the table's open writers differs between versions."""
     with world(Fenced, tmp_path) as started:
-        started.stand_in.database.triggers_wait = request.param
+        if not request.param:  # a real server has its own way
+            started.stand_in.database.triggers_wait = False
         started.run(
             "create table item (id number(9) primary key, name varchar2(40))",
             f"""create table "{ODD}" ("Id" number(9) primary key)""",
@@ -132,7 +139,7 @@ def test_a_raised_fence_refuses_every_write_and_says_where_to_go(here: Fenced) -
         with pytest.raises(oracledb.DatabaseError, match=REFUSED) as refused:
             here.run(statement)
         assert "migration default.shop has fenced this database" in str(refused.value)
-        assert f"127.0.0.1:{here.stand_in.port}/shop: connect there" in str(refused.value)
+        assert f":{here.site.config.source.port}/shop: connect there" in str(refused.value)
     assert here.ids() == [1]
 
 
@@ -349,7 +356,45 @@ def test_a_trigger_that_was_made_anew_behind_a_raised_fence_is_raised(here: Fenc
 
     fence.make(here.site)
 
+    assert here.enabled() == [True, True]
+    with pytest.raises(oracledb.DatabaseError, match=REFUSED):
+        here.run(INSERT)
+
+
+@pytest.mark.parametrize(
+    "statement", ["alter table item {how} all triggers", "alter trigger {name} {how}"]
+)
+def test_rows_written_while_the_triggers_were_off_for_a_moment_are_a_gap(
+    here: Fenced, statement: str
+) -> None:
+    """All is as it was afterwards, and the winner does not have the row."""
+    here.raise_fence()
+    here.a_second_later()
+    with closing(connect(here.site)) as connection:
+        name = next(one.quoted for one in standing(connection) if one.table_name == "ITEM")
+    here.run(
+        statement.format(how="disable", name=name),
+        INSERT,
+        "commit",
+        statement.format(how="enable", name=name),
+    )
+
+    assert here.ids() == [1]
+    assert here.gaps() == ["shop.item, which DDL has altered behind the fence"]
+
+
+def test_a_table_that_nobody_granted_is_a_gap_and_not_left_behind(here: Fenced) -> None:
+    tables = {(verb, "SHOP", name) for verb in ON_TABLES for name in ("ITEM", ODD)}
+    asked = {*CAPTURE, *DATABASE, ROLE, END_SESSIONS}
+    here.stand_in.database.users["BOWLINE"] = User("BOWLINE", asked, tables)
+    here.raise_fence()
     assert here.gaps() == []
+
+    here.run(
+        "create table late (id number(9) primary key)", "insert into late values (1)", "commit"
+    )
+
+    assert here.gaps() == ["shop.late, which the migration's user does not see"]
 
 
 @pytest.mark.parametrize(
@@ -436,6 +481,31 @@ def test_what_is_dropped_is_forgotten(here: Fenced) -> None:
     with closing(connect(here.site)) as connection:
         assert standing(connection) == []
         assert fence.KIND not in {thing.kind for thing in made.read(connection, here.site)}
+
+
+def test_a_trigger_whose_text_was_replaced_does_not_stay_behind(here: Fenced) -> None:
+    name = trigger_names(here)[0]
+    body = "before insert on shop.item begin raise_application_error(-20001, 'no'); end;"
+    run_as_bowline(here.site, f"create or replace trigger {name} {body}")
+
+    fence.drop(here.site)
+
+    assert trigger_names(here) == []
+    here.run(INSERT, "commit")
+    assert here.ids() == [1]
+
+
+def test_triggers_are_left_alone_by_who_was_ended_meanwhile(here: Fenced) -> None:
+    """A process that stood still, with its lock lost: the fence that was raised since must stay."""
+    here.raise_fence()
+    with closing(books.durably(here.site)) as held, Altering(here.site, under=held) as ddl:
+        with closing(connect(here.site)) as other:
+            sessions.end_backends(other, [sessions.own_backend(held)])
+
+        with pytest.raises(TryAgain):
+            ddl.run(f"alter trigger {trigger_names(here)[0]} disable", "could not disable")
+
+    assert here.enabled() == [True, True]
 
 
 def test_a_distributed_transaction_in_doubt_makes_a_fence_impossible(

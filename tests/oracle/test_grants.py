@@ -18,39 +18,16 @@ from bowline_worker.endpoints.base import TableBatch
 from bowline_worker.endpoints.oracle import assess_rights
 from bowline_worker.endpoints.oracle.assess import assess
 from bowline_worker.endpoints.oracle.endpoint import OracleEndpoint
+from oracle.sqlplus import PASSWORD, statements
 from oracle.standin.engine.session import Session
 from oracle.world import BOWLINE, World, world
 
-#: Commands of SQL*Plus, which no server sees.
-CLIENT = ("whenever ", "accept ", "--")
-PASSWORD = "&bowline_password"
 LOOP = re.compile(
     r"begin\s+for each_table in \((?P<query>.*)\) loop\s+"
     r"execute immediate '(?P<before>.*)' \|\| each_table\.table_name \|\| '(?P<after>.*)';\s+"
     r"end loop;\s+end;",
     re.DOTALL,
 )
-
-
-def statements(script: str) -> Iterator[str]:
-    """Read a text as SQL*Plus does: statements end with a semicolon, blocks with a slash."""
-    held: list[str] = []
-    for line in script.splitlines():
-        if not held and (not line.strip() or line.startswith(CLIENT)):
-            continue
-        if line.startswith("exec "):
-            yield f"begin {line.removeprefix('exec ')}; end;"
-            continue
-        in_block = bool(held) and held[0].split()[0] in ("begin", "declare")
-        if line == "/" and in_block:
-            yield "\n".join(held)
-            held = []
-        elif line.endswith(";") and not in_block and line.split()[0] not in ("begin", "declare"):
-            yield "\n".join([*held, line.removesuffix(";")])
-            held = []
-        elif not line.startswith("--"):
-            held.append(line)
-    assert held == []
 
 
 def run(here: World, script: str) -> None:

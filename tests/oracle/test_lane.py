@@ -18,10 +18,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bowline_operator.oracle_grants import ROLE
 from bowline_worker.bookkeeping import LaneRow, StreamId
-from bowline_worker.contract import FencedOut, Side, TryAgain, Unsupported
+from bowline_worker.contract import (
+    BowlineError,
+    FencedOut,
+    NotPermitted,
+    Side,
+    TryAgain,
+    Unsupported,
+)
 from bowline_worker.endpoints.base import RowConflict, RowMissing, TableBatch
-from bowline_worker.endpoints.oracle import books, catalog
+from bowline_worker.endpoints.oracle import books, catalog, disabling, leave
+from bowline_worker.endpoints.oracle import lane as lane_module
 from bowline_worker.endpoints.oracle.conflicts import at_commit, meant
 from bowline_worker.endpoints.oracle.connection import connect, quote
 from bowline_worker.endpoints.oracle.lane import OracleLane
@@ -31,6 +40,7 @@ from bowline_worker.endpoints.oracle.statements import ROWS_AT_ONCE, Statements
 from bowline_worker.endpoints.oracle.types import OracleType, Terms
 from bowline_worker.fold import fold, shapes_of
 from bowline_worker.model import UNCHANGED, Change, Op, Row, Table, TableName, Value
+from oracle.standin.engine.rights import User
 from oracle.standin.wire.faults import Call, When
 from oracle.type_cases import CASES, Case, supported
 from oracle.world import World
@@ -706,6 +716,81 @@ def test_a_place_that_was_advanced_before_the_first_row_is_advanced_once(world: 
         lane.commit()
 
     assert world.lanes()[0] == DONE
+
+
+@pytest.mark.parametrize("verb", ["INSERT", "UPDATE", "DELETE"])
+def test_a_missing_privilege_on_rows_is_told_before_a_switch_rests_on_it(
+    world: Receiver, verb: str
+) -> None:
+    """The canary needs none of it: it would arrive, and the first row behind the commit point would be refused."""
+    world.run("create trigger audit before insert or update or delete on item begin null; end;")
+    every = {"SELECT", "INSERT", "UPDATE", "DELETE", "ALTER"}
+    names = {one.name for one in catalog.tables(world.site)}
+    tables = {(each, "SHOP", name) for each in every for name in names} - {(verb, "SHOP", "ITEM")}
+    world.stand_in.database.users["BOWLINE"] = User("BOWLINE", {ROLE, "CREATE SESSION"}, tables)
+
+    with world.lane() as lane, pytest.raises(NotPermitted) as refused:
+        lane.begin()
+
+    assert f"{verb.lower()} on shop.item" in str(refused.value)
+    assert "bowline grants" in refused.value.hint
+
+
+def test_a_lane_that_nobody_sees_can_not_write_once_all_is_cleaned(world: Receiver) -> None:
+    """It would meet the triggers that are enabled again, or disable them for good."""
+    world.run("create trigger audit after insert on item begin null; end;")
+    with world.lane() as lane:
+        lane.begin()
+        lane.advance(Side.TARGET, DONE, since=0)
+        lane.write(TableBatch(table=world.table("item"), inserts=[item(1)]))
+        lane.commit()
+
+        leave.cleanup(world.site, keep_fence=False)
+
+        lane.begin()
+        with pytest.raises(BowlineError):
+            lane.advance(Side.TARGET, replace(DONE, block=2), since=1)
+        lane.rollback()
+
+    books.install(world.site)
+    with pytest.raises(FencedOut, match="have ended"):
+        disabling.disable(world.site)
+    assert world.rows("select status from all_triggers where trigger_name = 'AUDIT'") == [
+        ("ENABLED",)
+    ]
+
+
+@pytest.mark.parametrize("enabled", ["trigger", "foreign key"])
+def test_what_is_enabled_while_rows_come_writes_no_rows_of_its_own(
+    world: Receiver, monkeypatch: pytest.MonkeyPatch, enabled: str
+) -> None:
+    """A trigger would write what the stream brings as well; ON DELETE CASCADE takes what it does not."""
+    monkeypatch.setattr(lane_module, "LOOK_SECONDS", 0.0)
+    table = world.table("item")
+    world.run(
+        "create table part (id number(9) primary key, item number(9)"
+        " constraint part_item references item on delete cascade)",
+        "create trigger audit after insert on item begin insert into event (what) values ('fired'); end;",
+    )
+    with world.lane() as lane:
+        for block in (1, 2, 3):
+            lane.begin()
+            lane.advance(Side.TARGET, replace(DONE, block=block), since=block - 1)
+            if block < 3:
+                lane.write(TableBatch(table=table, inserts=[item(block)]))
+            else:
+                lane.write(TableBatch(table=table, deletes=[(b"1",)]))
+            lane.commit()
+            if block == 1:
+                world.run("insert into part values (1, 1)", "commit")
+            world.run(
+                "alter trigger audit enable"
+                if enabled == "trigger"
+                else "alter table part enable novalidate constraint part_item"
+            )
+
+    assert world.rows("select what from shop.event") == []
+    assert world.rows("select id from shop.part") == [(1,)]
 
 
 def test_lanes_that_begin_together_don_t_wait_for_each_other_for_ever(world: Receiver) -> None:

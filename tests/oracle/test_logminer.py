@@ -14,7 +14,11 @@ import pytest
 
 from bowline_worker.contract import Unsafe
 from bowline_worker.endpoints.oracle.connection import connect
-from bowline_worker.endpoints.oracle.logminer import MISSING_SECONDS, LogMiner
+from bowline_worker.endpoints.oracle.logminer import (
+    MISSING_SECONDS,
+    LogMiner,
+    connect_to_mine,
+)
 from bowline_worker.endpoints.oracle.logs import FILES_IN_A_STEP
 from bowline_worker.endpoints.oracle.mining import Committed, Miner
 from bowline_worker.endpoints.oracle.position import Place
@@ -23,7 +27,7 @@ from bowline_worker.endpoints.oracle.selection import Selection
 from bowline_worker.endpoints.site import Site
 from bowline_worker.model import Position, TableName
 from oracle.standin.redolog.adversities import Adversities, Chance
-from oracle.world import World, world
+from oracle.world import INSIDE, World, world
 
 ITEM = TableName("SHOP", "ITEM")
 SELECTION = Selection(tables={("SHOP", "ITEM"): ITEM})
@@ -53,9 +57,12 @@ class Capture:
     @contextmanager
     def running(self) -> Iterator[tuple[LogMiner, Miner]]:
         place = self.saved.after(self.journalled)
-        with closing(connect(self.site)) as connection:
+        connection, where = connect_to_mine(self.site)
+        with closing(connection):
             miner = Miner(place, SELECTION, parse=parse, directory=self.scratch)
-            session = LogMiner(self.site, connection, ["SHOP"], clock=lambda: self.clock)
+            session = LogMiner(
+                self.site, connection, ["SHOP"], where=where, clock=lambda: self.clock
+            )
             with closing(miner):
                 yield session, miner
 
@@ -197,19 +204,22 @@ def test_what_commits_at_the_very_scn_of_the_snapshot_is_in_one_of_the_two(tmp_p
 
 
 @pytest.mark.parametrize(
-    ("adversity", "told"),
+    ("adversity", "told", "server"),
     [
-        ("purged_archive", r"log sequence \d+ of redo thread 1 is not there"),
+        ("purged_archive", r"log sequence \d+ of redo thread 1 is not there", {}),
         # The dictionary has not noticed: LogMiner says so itself, by the file's name.
-        ("missing_file", r"ORA-01284: file .* cannot be opened"),
+        ("missing_file", r"ORA-01284: file .* cannot be opened", {}),
+        ("purged_archive", r"log sequence \d+ of redo thread 1 is not there", INSIDE),
+        # There it looks for the files itself.
+        ("missing_file", r"ORA-01291: missing log file", INSIDE),
     ],
 )
 def test_a_log_that_is_gone_is_waited_for_and_then_named(
-    adversity: str, told: str, tmp_path: Path
+    adversity: str, told: str, server: Mapping[str, Any], tmp_path: Path
 ) -> None:
     adversities = Adversities()
     adversities.set({adversity: "always"})
-    with shop(tmp_path, adversities, groups=2, kept_archives=1) as here:
+    with shop(tmp_path, adversities, groups=2, kept_archives=1, **server) as here:
         capture = here.capture()
         here.run("insert into item values (1, 'lost', 1, null)", "commit")
         for _ in range(6):

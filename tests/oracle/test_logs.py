@@ -43,6 +43,28 @@ def test_an_archive_is_preferred_and_each_sequence_comes_once(
     assert names(choose(files, sequences=sequences, scn=scn)) == wanted
 
 
+@pytest.mark.parametrize(
+    ("threads", "limit", "first", "end", "beyond"),
+    [
+        ({1: range(5, 8)}, 8, 500, None, None),
+        ({1: range(5, 8)}, 1, 500, 600, 600),
+        ({1: range(5, 8), 2: range(4, 9)}, 2, 400, 600, 700),
+        # All of the first thread's was chosen: no SCN is beyond it.
+        ({1: range(5, 7), 2: range(4, 9)}, 2, 400, 600, None),
+    ],
+)
+def test_the_range_of_a_choice_holds_all_of_its_files(
+    threads: Mapping[int, range], limit: int, first: int, end: int | None, beyond: int | None
+) -> None:
+    files = [archive(thread, n) for thread, numbers in threads.items() for n in numbers]
+    sequences = {thread: numbers[0] for thread, numbers in threads.items()}
+
+    choice = choose(files, sequences=sequences, scn=0, limit=limit)
+
+    assert (choice.first, choice.end, choice.beyond) == (first, end, beyond)
+    assert {thread: found[0] for thread, found in choice.sequences.items()} == sequences
+
+
 def test_copies_at_two_destinations_are_one_file() -> None:
     files = [archive(1, 5), archive(1, 5), online(1, 6)]
 

@@ -11,6 +11,9 @@ from bowline_worker.endpoints.oracle.logrow import Code, LogRow
 from bowline_worker.endpoints.oracle.steps import Bound, Step
 from oracle.mining_rows import TWO, Row, address, commit, delete, insert, raw, rollback, start
 
+#: As the redo shows it where it does not tell.
+PARTIAL = 0xFFFFFFFF
+
 
 def staged(*rows: Row, **more: Any) -> Step:
     step = Step(more.pop("bounds", {}), **more)
@@ -159,6 +162,22 @@ def test_a_commit_waits_for_an_older_one_that_is_left() -> None:
     rows.append(commit(99, 6, xid=(8, 8, 8)))
 
     assert blocks(staged(*rows, upper=100)) == [3]
+
+
+def test_a_slot_that_is_used_again_holds_nobody_up() -> None:
+    """On a busy server each slot is soon another transaction's: if that held the first up, nothing would ever come."""
+    next_one = (*TWO[:2], TWO[2] + 1)
+    rows = [insert(97, 3, xid=TWO), commit(98, 4, xid=TWO)]
+    rows += [insert(105, 5, xid=next_one), insert(106, 6, xid=(*TWO[:2], PARTIAL))]
+
+    assert blocks(staged(*rows, upper=100)) == [3, 4]
+
+
+def test_a_commit_waits_for_a_row_that_may_be_of_its_transaction() -> None:
+    rows = [insert(97, 3), insert(98, 4, xid=TWO), commit(99, 5, xid=TWO)]
+    rows.append(insert(105, 6, xid=(*TWO[:2], PARTIAL)))
+
+    assert blocks(staged(*rows, upper=100)) == [3, 4]
 
 
 def test_an_end_without_an_address_waits_for_what_came_before_it() -> None:

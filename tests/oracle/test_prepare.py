@@ -12,7 +12,7 @@ import pytest
 
 from bowline_operator.oracle_grants import ANY_TABLE, CAPTURE, DATABASE, END_SESSIONS, ROLE
 from bowline_worker.bookkeeping import LaneRow, StreamId
-from bowline_worker.contract import NotPermitted, Side, Unsupported, Verdict
+from bowline_worker.contract import NotPermitted, Side, TryAgain, Unsupported, Verdict
 from bowline_worker.endpoints.oracle import books, catalog, fence, leave, slots, supplemental
 from bowline_worker.endpoints.oracle.altering import Altering
 from bowline_worker.endpoints.oracle.connection import connect
@@ -189,6 +189,30 @@ def test_leaving_puts_back_what_was_disabled_for_the_stream(here: World) -> None
         cursor.execute(INSERT)
         cursor.execute("insert into line (item) values (1)")
         assert cursor.execute("select count(*) from plain").fetchone() == (1,)
+
+
+def test_what_can_not_be_validated_is_told_by_whoever_ends_it(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here.run(
+        "create table line (id number(9), item number(9) constraint line_item references item)"
+    )
+    prepare_origin(here.site)
+    begin_applying(here.site)
+    disable(here.site)
+    here.run("insert into line values (5, 5)", "commit")
+
+    def busy(site: Site) -> None:
+        raise TryAgain("another migration is at work", reason="BookkeepingLocked")
+
+    with monkeypatch.context() as locked:
+        locked.setattr(leave, "_remove_tables", busy)
+        with pytest.raises(TryAgain):
+            cleanup(here.site, keep_fence=False)
+    (told,) = without_user(cleanup(here.site, keep_fence=False))
+
+    assert "foreign key LINE_ITEM of SHOP.LINE is NOVALIDATE" in told
+    assert ours(here) == []
 
 
 def test_a_fence_that_is_kept_refuses_writes_and_says_how_it_is_removed(here: World) -> None:

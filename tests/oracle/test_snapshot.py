@@ -126,7 +126,7 @@ def described(
 
 
 def now(here: World) -> int:
-    return here.stand_in.database.current_scn()
+    return here.scn()
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bowline_worker.contract import BadConfig, Unsupported
+from bowline_worker.endpoints.oracle.policy import FIELDS
 from bowline_worker.endpoints.oracle.types import (
     Answer,
     OracleColumn,
@@ -62,7 +63,10 @@ def test_without_a_policy_it_is_an_error_that_says_what_to_set(
     with pytest.raises(ValueRefused, match=r"^SHOP\.ITEM\.C: ") as refused:
         supported(of, terms).to_oracle(value)
 
-    assert refused.value.hint == f"set the policy for {kind} to null or replacement"
+    said = "change the value where it was written"
+    assert refused.value.hint == said + (
+        f", or set spec.values.{FIELDS[kind]}" if kind in FIELDS else ""
+    )
     assert not terms.tally
 
 

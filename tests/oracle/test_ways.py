@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from bowline_worker.endpoints.site import Site
 from bowline_worker.model import SignalKind, Transaction
 from oracle.standin.whole import SERVICE, SID, StandIn
 from oracle.wire_rig import certificate
-from oracle.world import APP, BOWLINE, a_secret, a_site
+from oracle.world import APP, BOWLINE, INSIDE, a_secret, a_site
 
 OUT, BACK = StreamId(Side.SOURCE, 0), StreamId(Side.TARGET, 1)
 COMMON = ("C##BOWLINE", "secret")
@@ -37,7 +37,7 @@ class Way:
     place: Callable[[int], dict[str, Any]]  #: fields of the contract's Connection, by the port
     user: tuple[str, str] = BOWLINE
     is_encrypted: bool = False
-    containers: tuple[str, ...] = ("CDB$ROOT",)
+    server: Mapping[str, Any] = field(default_factory=dict)
 
 
 WAYS = {
@@ -49,8 +49,11 @@ WAYS = {
         lambda port: {"service_name": SERVICE, "tls_mode": TlsMode.VERIFY_FULL}, is_encrypted=True
     ),
     "a pluggable database": Way(
-        lambda port: {"service_name": SERVICE}, user=COMMON, containers=("CDB$ROOT", "SHOPPDB")
+        lambda port: {"service_name": SERVICE},
+        user=COMMON,
+        server={"containers": INSIDE["containers"]},
     ),
+    "inside a pluggable database": Way(lambda port: {"service_name": SERVICE}, server=INSIDE),
 }
 
 
@@ -84,7 +87,7 @@ def ends(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ends]:
         tls = certificate(secrets[0]) if way.is_encrypted else None
         if tls is not None:
             shutil.copy(secrets[0] / "ewallet.pem", secrets[1])
-        stand_in = stack.enter_context(StandIn([APP, way.user], containers=way.containers, tls=tls))
+        stand_in = stack.enter_context(StandIn([APP, way.user], tls=tls, **way.server))
         address = f"(ADDRESS=(PROTOCOL=tcp)(HOST=127.0.0.1)(PORT={stand_in.port}))"
         alias = f"shop = (DESCRIPTION={address}(CONNECT_DATA=(SERVICE_NAME={SERVICE})))\n"
         sites = []

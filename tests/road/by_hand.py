@@ -192,9 +192,7 @@ class Road:
         def armed() -> bool:
             report = cutover.report()
             return cutover.process.poll() is not None or bool(
-                report
-                and report.switch
-                and (report.switch.step == "ArmReverse" or "ArmReverse" in report.switch.done)
+                report and report.switch and "ArmReverse" in report.switch.done
             )
 
         wait_until("the reverse stream is armed", armed)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bowline_worker.contract import (
+    ChangedValues,
     Exit,
     Failure,
     Finding,
@@ -18,6 +19,7 @@ from bowline_worker.contract import (
     Severity,
     Side,
     SnapshotReport,
+    StreamReport,
     TableProgress,
     TableVerdict,
     VerifyReport,
@@ -110,3 +112,18 @@ def test_a_failure_is_told_however_long_it_is(length: int) -> None:
     assert kept.failure is not None
     assert (kept.failure.reason, kept.failure.exit_code) == ("RowMissing", Exit.UNSAFE)
     assert kept.failure.message.startswith("x" * 10)
+
+
+def test_many_changed_values_do_not_cut_why_the_applier_ended() -> None:
+    changed = [
+        ChangedValues(table="SHOP.ITEM", column=f"COLUMN_{n}", kind="empty", values=n)
+        for n in range(100)
+    ]
+    stream = StreamReport(origin=Side.TARGET, number=1, changed_values=changed, changed_total=4950)
+    failure = Failure(exit_code=Exit.UNSUPPORTED, reason="ValueRefused", message="m" * 500)
+
+    short = read(last_word(report(stream=stream, failure=failure), LIMIT))
+
+    assert short.failure == failure
+    assert short.stream is not None
+    assert short.stream.changed_total == 4950

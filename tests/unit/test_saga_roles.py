@@ -7,10 +7,10 @@ from datetime import timedelta
 
 import pytest
 
-from bowline_worker.contract import Side, SwitchReport, TryAgain, Unsafe, Verdict
+from bowline_worker.contract import Role, Side, SwitchReport, TryAgain, Unsafe, Verdict
 from bowline_worker.model import TableName
 from bowline_worker.roles import abort, cutover
-from endpoints.memory_database import Refused
+from endpoints.memory_database import MemoryBooks, Refused
 from unit.switch_pair import Killed, Pair, no_fault
 
 SOURCE, TARGET = Side.SOURCE, Side.TARGET
@@ -92,6 +92,23 @@ def test_a_cutover_moves_the_primary_and_tells_each_step() -> None:
     assert pair.stations[SOURCE].slots() == []
     assert pair.stations[TARGET].slots() == [1]
     check_whole(pair, Verdict.COMMITTED)
+
+
+def test_what_is_left_of_an_apply_does_not_hold_up_the_opening(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Stopped while it holds the winner's row, it would keep both sides closed behind the commit point."""
+    pair = streaming()
+    opened: list[int] = []
+
+    def end_sessions(books: MemoryBooks, role: Role, timeout: float = 5.0) -> None:
+        if role is Role.APPLY:
+            opened.append(books.switch().opened)
+
+    monkeypatch.setattr(MemoryBooks, "end_sessions", end_sessions)
+    pair.run_cutover(1, SOURCE)
+
+    assert opened == [0]
 
 
 def test_sides_are_switched_again_and_again() -> None:

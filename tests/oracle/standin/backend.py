@@ -128,7 +128,7 @@ class Backend(Protocol):
     """One session's engine. Errors are OraError; each statement is atomic, as Oracle's are."""
 
     def describe(self, sql: str) -> Sequence[Column]:
-        """The columns of a query, without executing it."""
+        """The columns of a query, without executing it; of another statement the errors of a parse, or ()."""
 
     def execute(self, sql: str, binds: Sequence[Bind], values: Sequence[Value]) -> Result:
         """Execute once, with one value per bind that is not returned. Many executions are many calls."""
@@ -155,3 +155,4 @@ class Account:
     password: str
     services: Sequence[str]  #: names of services and SIDs
     connect: Callable[[str], Backend]  #: with the service's name
+    is_sysdba: bool = False  #: and then not otherwise

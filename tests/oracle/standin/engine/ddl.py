@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from oracle.standin.backend import OraError, Result
-from oracle.standin.engine import altering, constraints
+from oracle.standin.engine import altering, constraints, segments
 from oracle.standin.engine.catalog import Trigger
 from oracle.standin.engine.definition_tree import (
     AddColumns,
     AddConstraint,
     AlterDatabase,
     AlterTable,
+    AlterUser,
     ConstraintDef,
     CreateIndex,
     CreateTable,
@@ -21,6 +22,7 @@ from oracle.standin.engine.definition_tree import (
     Drop,
     DropColumns,
     DropConstraint,
+    ExchangePartition,
     Grant,
     MakeSequence,
     ModifyColumns,
@@ -89,8 +91,10 @@ class _Defining(Dropping):
                 self._sequence(found)
             case AlterDatabase():
                 self._alter_database(found)
-            case CreateUser(name):
-                self._create_user(name)
+            case CreateUser(name, password):
+                self._create_user(name, password)
+            case AlterUser():
+                self._alter_user(found)
             case Grant():
                 self._grant(found)
             case Noted():
@@ -164,6 +168,10 @@ class _Defining(Dropping):
                     trigger.enabled = enabled
             case Supplemental():
                 _log_group(table.supplemental, action, self.catalog.generated_name())
+            case ExchangePartition(schema, name):
+                other = self._table(schema, name)
+                segments.exchange(table, other, self.database.scn + 1)
+                self._touch(other)
             case NoEffect():
                 pass
 
@@ -230,18 +238,17 @@ class _Defining(Dropping):
         if self.database.triggers_wait:
             self._alone(trigger.table)
         trigger.enabled = wanted.enabled
+        self.catalog.entries[owner, wanted.name, "TRIGGER"].changed = self.database.moment()
         return trigger.table
 
     def _truncate(self, wanted: Truncate) -> Table:
         table = self._table(wanted.schema, wanted.name, "DROP ANY TABLE")
-        for one in table.constraints.values():
-            if any(reference.enabled for _, reference in self.catalog.children(one)):
-                raise OraError(
-                    2266, "unique/primary keys in table referenced by enabled foreign keys"
-                )
-        table.empty(self.database.next_object())
-        table.defined_scn = self.database.scn + 1
-        self._touch(table)
+        emptied = segments.truncated(self.catalog, table, cascade=wanted.cascade)
+        for one in emptied[1:]:
+            self._alone(one)
+        segments.empty(emptied, self.database.next_object, self.database.scn + 1)
+        for one in emptied:
+            self._touch(one)
         return table
 
     def _sequence(self, wanted: MakeSequence) -> None:
@@ -266,10 +273,19 @@ class _Defining(Dropping):
         if isinstance(wanted.action, Supplemental):
             _log_group(self.database.supplemental, wanted.action, "DATABASE")
 
-    def _create_user(self, name: str) -> None:
+    def _create_user(self, name: str, password: str | None) -> None:
+        self._require("CREATE USER", "")
         if name in self.database.users:
             raise OraError(1920, f"user name '{name}' conflicts with another user or role name")
-        self.database.users[name] = User(name)
+        self.database.users[name] = User(name, password=password)
+
+    def _alter_user(self, wanted: AlterUser) -> None:
+        self._require("ALTER USER", "")
+        user = self.database.users.get(wanted.name)
+        if user is None:
+            raise OraError(1918, f"user '{wanted.name}' does not exist")
+        user.password = wanted.password or user.password
+        user.locked = user.locked if wanted.locked is None else wanted.locked
 
     def _grant(self, wanted: Grant) -> None:
         table = None if wanted.table is None else self.session.find_table(*wanted.table)

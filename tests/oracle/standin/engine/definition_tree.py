@@ -114,6 +114,14 @@ class Supplemental:
 
 
 @dataclass(frozen=True, slots=True)
+class ExchangePartition:
+    """EXCHANGE PARTITION ... WITH TABLE this one."""
+
+    schema: str | None
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class NoEffect:
     """Storage and the like."""
 
@@ -128,6 +136,7 @@ TableAction: TypeAlias = (
     | SwitchConstraint
     | SwitchTriggers
     | Supplemental
+    | ExchangePartition
     | NoEffect
 )
 
@@ -191,6 +200,7 @@ class Drop:
 class Truncate:
     schema: str | None
     name: str
+    cascade: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +210,17 @@ class AlterDatabase:
 
 @dataclass(frozen=True, slots=True)
 class CreateUser:
+    """A user, or a role: nobody logs on as one without a password."""
+
     name: str
+    password: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AlterUser:
+    name: str
+    password: str | None  #: None: it stays
+    locked: bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +249,7 @@ Definition: TypeAlias = (
     | Truncate
     | AlterDatabase
     | CreateUser
+    | AlterUser
     | Grant
     | Noted
 )

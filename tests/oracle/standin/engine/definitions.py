@@ -5,6 +5,7 @@ from __future__ import annotations
 from oracle.standin.backend import OraError
 from oracle.standin.engine.definition_tree import (
     AlterDatabase,
+    AlterUser,
     CreateIndex,
     CreateTrigger,
     CreateUser,
@@ -64,8 +65,9 @@ class Definitions(Tables):
             return self._trigger(replace=replace)
         if self.accept("USER") or self.accept("ROLE"):
             name = self.identifier()
+            password = self._password()
             self._skip()
-            return CreateUser(name)
+            return CreateUser(name, password)
         if self.accept("TABLESPACE") or self.accept("PROFILE"):
             return self._noted()
         raise unimplemented(f"CREATE {self.token.text}", self.token.at)
@@ -83,9 +85,27 @@ class Definitions(Tables):
             return SwitchTrigger(schema, name, self._enabling())
         if self.accept("DATABASE"):
             return self._database()
-        if self.accept("INDEX") or self.accept("USER") or self.accept("PROFILE"):
+        if self.accept("USER"):
+            return self._alter_user()
+        if self.accept("INDEX") or self.accept("PROFILE"):
             return self._noted()
         raise unimplemented(f"ALTER {self.token.text}", self.token.at)
+
+    def _alter_user(self) -> Definition:
+        name = self.identifier()
+        password = self._password()
+        locked: bool | None = None
+        if self.accept("ACCOUNT"):
+            locked = self.accept_any("LOCK", "UNLOCK") == "LOCK"
+        self._skip()
+        return AlterUser(name, password, locked)
+
+    def _password(self) -> str | None:
+        if not self.accept("IDENTIFIED", "BY"):
+            return None
+        if self.token.sort is not Sort.QUOTED:
+            raise unimplemented("a password without quotes", self.token.at)
+        return self.next().text
 
     def _database(self) -> Definition:
         if self.at_words("ADD") or self.at_words("DROP"):
@@ -162,10 +182,8 @@ class Definitions(Tables):
     def _truncate(self) -> Definition:
         self.expect("TABLE")
         schema, name = self.qualified()
-        if self.at_words("CASCADE"):
-            raise unimplemented("TRUNCATE ... CASCADE", self.token.at)
         _ = self.accept("DROP", "STORAGE") or self.accept("REUSE", "STORAGE")
-        return Truncate(schema, name)
+        return Truncate(schema, name, self.accept("CASCADE"))
 
     def _grant(self, *, given: bool) -> Definition:
         privileges = [self._privilege()]

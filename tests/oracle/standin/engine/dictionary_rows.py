@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -188,8 +189,8 @@ def objects(session: Session) -> Rows:
             Decimal(entry.object_id),
             Decimal(data),
             entry.type,
-            entry.created,
-            entry.changed,
+            replace(entry.created, nanos=0),
+            replace(entry.changed, nanos=0),
             "VALID",
             "Y" if temporary else "N",
             "N",

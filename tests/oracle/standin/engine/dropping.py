@@ -42,6 +42,8 @@ class Dropping(Running):
             if column.sequence is not None:
                 self._forget_sequence(column.sequence.owner, column.sequence.name)
         del self.catalog.tables[owner, wanted.name]
+        for user in self.database.users.values():
+            user.tables = {grant for grant in user.tables if grant[1:] != (owner, wanted.name)}
         return table
 
     def _drop_index(self, owner: str, wanted: Drop) -> Table:
@@ -79,13 +81,18 @@ class Dropping(Running):
         return trigger.table
 
     def _drop_user(self, owner: str, wanted: Drop) -> None:
+        self._require("DROP USER", "")
         if wanted.name not in self.database.users:
             raise OraError(1918, f"user '{wanted.name}' does not exist")
+        if any(one.user == wanted.name for one in self.database.sessions.values()):
+            raise OraError(1940, "cannot drop a user that is currently connected")
         mine = [key for key in self.catalog.tables if key[0] == wanted.name]
         if mine and not wanted.cascade:
             raise OraError(1922, f"CASCADE must be specified to drop '{wanted.name}'")
         for key in mine:
             self._drop_table(wanted.name, Drop("TABLE", *key, cascade=True))
+        for key in [key for key in self.catalog.triggers if key[0] == wanted.name]:
+            self._drop_trigger(wanted.name, Drop("TRIGGER", *key, cascade=False))
         for key in [key for key in self.catalog.sequences if key[0] == wanted.name]:
             self._forget_sequence(*key)
         del self.database.users[wanted.name]

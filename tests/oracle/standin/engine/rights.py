@@ -15,6 +15,7 @@ DBA_PRIVILEGES = (
     "ALTER DATABASE",
     "ALTER SESSION",
     "ALTER SYSTEM",
+    "ALTER USER",
     "CREATE ANY INDEX",
     "CREATE ANY SEQUENCE",
     "CREATE ANY TABLE",
@@ -23,9 +24,11 @@ DBA_PRIVILEGES = (
     "CREATE SEQUENCE",
     "CREATE TABLE",
     "CREATE TRIGGER",
+    "CREATE USER",
     "DELETE ANY TABLE",
     "DROP ANY TABLE",
     "DROP ANY TRIGGER",
+    "DROP USER",
     "EXECUTE ANY PROCEDURE",
     "FLASHBACK ANY TABLE",
     "INSERT ANY TABLE",
@@ -48,6 +51,8 @@ class User:
     name: str
     privileges: set[str] = field(default_factory=set)
     tables: set[tuple[str, str, str]] = field(default_factory=set)  #: privilege, owner, table
+    password: str | None = None  #: None: nobody logs on so but by the server's own list
+    locked: bool = False
 
     def has(self, privilege: str) -> bool:
         return "DBA" in self.privileges or privilege in self.privileges

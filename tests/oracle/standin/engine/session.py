@@ -58,6 +58,7 @@ class Session(Work):
         self.schema = user
         #: Whose program is at work: a trigger's names and rights are its owner's, without his roles.
         self.definer: str | None = None
+        self._is_sys = False
         self.sid, self.serial = database.next_sid()
         self.nls = Nls()
         self.parameters: dict[str, str] = {}
@@ -76,11 +77,13 @@ class Session(Work):
     # The Backend
 
     def describe(self, sql: str) -> Sequence[backend.Column]:
-        """The columns of a query."""
+        """The columns of a query; of DML, whether it could be executed: () or an error."""
         with self._statement():
-            if control.first_word(sql) not in ("SELECT", "WITH", "("):
+            word, reader = control.first_word(sql), self.reader(sql)
+            if word in ("INSERT", "UPDATE", "DELETE", "MERGE"):
+                plan_dml(Preparer(self, described=True), reader.dml())
+            if word not in ("SELECT", "WITH", "("):
                 return ()
-            reader = self.reader(sql)
             preparer = Preparer(self, described=True)
             return queries.columns(preparer.query(reader.whole_select()))
 
@@ -295,9 +298,20 @@ class Session(Work):
     @property
     def rights(self) -> User:
         """What may be done now."""
+        if self._is_sys:
+            return self.database.users["SYS"]
         if self.definer is None:
             return self.database.users[self.user]
         return self.database.users[self.definer].without_roles()
+
+    @contextmanager
+    def as_sys(self) -> Iterator[None]:
+        """See what SYS sees, meanwhile."""
+        self._is_sys = True
+        try:
+            yield
+        finally:
+            self._is_sys = False
 
     # The host of expressions
 

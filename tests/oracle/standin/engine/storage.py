@@ -194,6 +194,19 @@ class Table:
         for index in self.indexes:
             index.entries = {}
 
+    def trade_segments(self, other: Table) -> None:
+        """Take each other's rows, as they are: EXCHANGE PARTITION."""
+        self.data_object_id, other.data_object_id = other.data_object_id, self.data_object_id
+        self.rows, other.rows = other.rows, self.rows
+        self._next_row, other._next_row = other._next_row, self._next_row
+        for table in (self, other):
+            for index in table.indexes:
+                index.entries = {}
+                for row in table.rows.values():
+                    for _, values in row.versions:
+                        if values is not None:
+                            index.add(row, values)
+
     def seen(self, reader: Transaction | None, scn: int | None) -> Iterator[tuple[Row, Values]]:
         """All rows that a transaction sees; all that were committed at an SCN, and its own."""
         for row in list(self.rows.values()):

@@ -14,6 +14,7 @@ from oracle.standin.engine.definition_tree import (
     CreateTable,
     DropColumns,
     DropConstraint,
+    ExchangePartition,
     ModifyColumns,
     NoEffect,
     RenameColumn,
@@ -248,9 +249,20 @@ class Tables(Statements):
             return RenameColumn(before, self.identifier())
         if self.at_words("ENABLE") or self.at_words("DISABLE"):
             return self._enable()
+        if self.accept("EXCHANGE"):
+            return self._exchange()
         if self.accept_any("LOGGING", "NOLOGGING", "NOPARALLEL", "MONITORING"):
             return NoEffect()
         raise unimplemented(f"ALTER TABLE ... {self.token.text}", self.token.at)
+
+    def _exchange(self) -> ExchangePartition:
+        self.expect("PARTITION")
+        self.identifier()
+        self.expect("WITH", "TABLE")
+        schema, name = self.qualified()
+        _ = self.accept("INCLUDING", "INDEXES") or self.accept("EXCLUDING", "INDEXES")
+        _ = self.accept("WITH", "VALIDATION") or self.accept("WITHOUT", "VALIDATION")
+        return ExchangePartition(schema, name)
 
     def _add(self) -> TableAction:
         if self.at_words("SUPPLEMENTAL"):

@@ -30,7 +30,7 @@ def view_named(session: Session, schema: str | None, name: str) -> View | None:
     all_ = f"ALL_{rest}"
     if prefix in ("DBA", "USER") and (view := views.get(all_)) is not None:
         view = _as_set(all_, view)
-        return view if prefix == "DBA" else _own(view)
+        return _everybodys(view) if prefix == "DBA" else _own(view)
     return None
 
 
@@ -70,6 +70,16 @@ def _of_instance(view: View) -> View:
             yield (Decimal(session.thread), *row)
 
     return View((("INST_ID", NUMBER), *view.columns), rows, view.lazy)
+
+
+def _everybodys(view: View) -> View:
+    """The DBA_ form: what SYS is shown."""
+
+    def rows(session: Session) -> Iterator[Sequence[Value]]:
+        with session.as_sys():
+            return iter(list(view.fill(session)))
+
+    return View(view.columns, rows)
 
 
 def _own(view: View) -> View:

@@ -138,7 +138,10 @@ def survives(value: Value, kind: Kind, style: Style) -> bool:
         return True
     read = float(binary_text(value, kind, style))
     if kind is Kind.BINARY_FLOAT:
-        read = struct.unpack(">f", struct.pack(">f", read))[0]
+        try:
+            read = struct.unpack(">f", struct.pack(">f", read))[0]
+        except OverflowError:  # the text of the largest ones may be beyond them
+            return False
     return read == value
 
 

@@ -48,7 +48,7 @@ class Row(NamedTuple):
     data_objv: int
     data_objd: int
     src_con_id: int
-    src_con_name: str
+    src_con_name: str | None
     con_id: int
     username: str
     client_id: str | None
@@ -205,7 +205,8 @@ class Rendering:
             data_objv=table.version if table else 0,
             data_objd=table.object_id if table else 0,
             src_con_id=self.log.containers.get(origin.container, 0),
-            src_con_name=origin.container,
+            # Promised for beginnings, rows, commits and DDL alone (1.1).
+            src_con_name=None if line.op is Op.ROLLBACK else origin.container,
             con_id=self.con_id,
             # The START row tells whose transaction it is: mined from later on, nobody knows.
             username=(origin.user or UNKNOWN_USER) if start_seen else UNKNOWN_USER,

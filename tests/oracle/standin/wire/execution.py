@@ -122,9 +122,9 @@ class Executions:
         return rows or [[]] * count
 
     def _describe(self, cursor: Cursor, reply: Reply) -> Outcome:
-        """Parse only. Of anything but a query there is nothing to tell: engines learn of it when it is executed."""
+        """Parse only. DDL and PL/SQL are looked at when they are executed."""
+        cursor.columns = self._backend.describe(cursor.statement.text)
         if cursor.statement.is_query:
-            cursor.columns = self._backend.describe(cursor.statement.text)
             reply.described(cursor.columns)
         return Outcome(cursor.number)
 

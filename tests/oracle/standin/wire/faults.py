@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from random import Random
 
 
 class Call(StrEnum):
@@ -71,3 +74,27 @@ class Faults:
             if due is not None:
                 self._planned.remove(due)
             return due
+
+
+class RandomDrops(Faults):
+    """Besides what is planned: some commits are never heard, and of some nobody hears."""
+
+    def __init__(self, seed: int, chance: float, kinds: Sequence[When] = tuple(When)) -> None:
+        super().__init__()
+        self._random = Random(seed)
+        self._kinds = kinds
+        self.chance = chance  #: of each kind, per commit
+        self.fired: Counter[str] = Counter()
+
+    def due(self, call: Call, text: str) -> Fault | None:
+        planned = super().due(call, text)
+        if planned is not None or call is not Call.COMMIT:
+            return planned
+        with self._lock:
+            drawn = self._random.random()
+            for kind in self._kinds:
+                if drawn < self.chance:
+                    self.fired[f"drop_{kind}_commit"] += 1
+                    return Fault(call, kind, 0, "")
+                drawn -= self.chance
+            return None

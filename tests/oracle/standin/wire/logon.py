@@ -42,6 +42,7 @@ _ATTRIBUTES = {
 
 # Modes of a logon: just this, and with a password. Others are for SYSDBA and for new passwords.
 _ORDINARY = 0x1 | 0x100
+_SYSDBA = 0x20
 
 _Pairs: TypeAlias = Mapping[str, str]
 
@@ -156,8 +157,10 @@ class Logon:
         if account is None or not _is_right(verifier, claim.pairs):
             denied = OraError(1017, "invalid credential or not authorized; logon denied")
             raise self._denied(denied)
-        if claim.mode & ~_ORDINARY:
-            raise self._denied(OraError(1031, "insufficient privileges: nobody is SYSDBA here"))
+        if claim.mode & ~(_ORDINARY | _SYSDBA) or account.is_sysdba < bool(claim.mode & _SYSDBA):
+            raise self._denied(OraError(1031, "insufficient privileges"))
+        if account.is_sysdba and not claim.mode & _SYSDBA:
+            raise self._denied(OraError(28009, "connection as SYS should be as SYSDBA or SYSOPER"))
         try:
             backend = account.connect(self._service)
         except OraError as error:

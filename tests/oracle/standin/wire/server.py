@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import count
 from types import TracebackType
 from typing import Self
@@ -33,6 +33,7 @@ class Server:
         max_string: int = 4000,
         faults: Faults | None = None,
         release: tuple[int, int, int, int, int] = (19, 3, 0, 0, 0),
+        find: Callable[[str, str], Account | None] = lambda user, service: None,
     ) -> None:
         """Bind the port, 0 for a free one; clients that come before `start` wait. With `tls` it speaks only TCPS."""
         self.faults = Faults() if faults is None else faults
@@ -41,6 +42,7 @@ class Server:
             field_version=field_version,
             max_string=max_string,
             release=release,
+            find=find,
             faults=self.faults,
         )
         self._tls = tls

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from oracle.standin.backend import Account
@@ -18,6 +18,7 @@ class Settings:
     """How a server presents itself, and to whom."""
 
     accounts: Sequence[Account]
+    find: Callable[[str, str], Account | None] = lambda user, service: None  #: those made by SQL
     field_version: int = 12  #: of the protocol's fields; 12 is 19c's
     max_string: int = STANDARD_STRING_BYTES  #: bytes of a VARCHAR2 or RAW
     release: tuple[int, int, int, int, int] = (19, 3, 0, 0, 0)
@@ -39,7 +40,7 @@ class Settings:
         for account in self.accounts:
             if _folded(account.user) == wanted and service in account.services:
                 return account
-        return None
+        return self.find(wanted, service)
 
 
 def _folded(user: str) -> str:

@@ -1,0 +1,33 @@
+"""Tests on a real server, where BOWLINE_ORACLE_DSN names one: what can't run there is skipped, and it is counted."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+import pytest
+
+from oracle import engine_rig, wire_rig
+from oracle.server import VARIABLES, real
+from oracle.standin.process import StandInProcess
+from oracle.standin.whole import StandIn
+from oracle.world import MET
+
+
+@pytest.fixture(autouse=True)
+def _no_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nobody take the stand-in for the server that was asked for."""
+    if real() is None:
+        return
+
+    def skip(*_: object, **__: object) -> NoReturn:
+        pytest.skip("starts a stand-in of its own")
+
+    for kind in (StandIn, StandInProcess):
+        monkeypatch.setattr(kind, "__enter__", skip)
+    monkeypatch.setattr(engine_rig, "Database", skip)
+    monkeypatch.setattr(wire_rig, "Server", skip)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if MET:
+        terminalreporter.write_line(f"{len(MET)} tests met the server of {VARIABLES[0]}")

@@ -1,0 +1,183 @@
+"""A real server for tests that else use the stand-in: the one that BOWLINE_ORACLE_DSN names, if any.
+
+`oracle://SYS:password@host:1521/FREEPDB1`: SYS logs on as SYSDBA. Of a container database the pluggable one is named;
+its migration's user is then a common one, C##BOWLINE, unless `?bowline=NAME` says otherwise. A second server, for tests
+that need two databases, is named by BOWLINE_ORACLE_SECOND_DSN.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import oracledb
+import pytest
+
+from bowline_operator.oracle_grants import oracle_grants_sql
+from bowline_worker.contract import Side
+from oracle.sqlplus import PASSWORD, statements
+
+VARIABLES: Final = ("BOWLINE_ORACLE_DSN", "BOWLINE_ORACLE_SECOND_DSN")
+SCHEME: Final = "oracle"
+SHOP: Final = ("SHOP", "shop")
+#: Tests drop what has these names. Where this user is there, they made it.
+MARK: Final = "BOWLINE_TESTS"
+GONE_SECONDS: Final = 60
+
+_IS_CDB: Final = "select cdb, sys_context('USERENV', 'CON_NAME') from v$database"
+_LOG: Final = "select log_mode from v$database"
+_USERS: Final = "select username from all_users where username in (:shop, :bowline, :mark)"
+_SESSIONS: Final = "select sid, serial# from v$session where username in (:shop, :bowline)"
+_CONNECTED: Final = "ORA-01940"
+
+
+class Unusable(Exception):
+    """The server can't be tested with; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Real:
+    """One server, by its URL."""
+
+    host: str
+    port: int
+    service: str
+    user: str
+    password: str
+    bowline: tuple[str, str]
+
+    @classmethod
+    def parse(cls, url: str) -> Real:
+        found = urlsplit(url)
+        service = found.path.strip("/")
+        if found.scheme != SCHEME or not (found.hostname and service and found.password):
+            raise Unusable(
+                f"{url.partition(':')[0]}:... is not oracle://SYS:password@host:1521/SERVICE"
+            )
+        options = parse_qs(found.query)
+        bowline = options.get("bowline", ["C##BOWLINE"])[0].upper()
+        user = unquote(found.username or "SYS")
+        return cls(
+            found.hostname,
+            found.port or 1521,
+            service,
+            user,
+            unquote(found.password),
+            (bowline, "bowline"),
+        )
+
+    @property
+    def dsn(self) -> str:
+        return f"{self.host}:{self.port}/{self.service}"
+
+    @contextmanager
+    def users(self) -> Iterator[None]:
+        """Make the application's user, who may do everything, and the migration's, as `bowline grants` says."""
+        with closing(self._connect()) as sys:
+            self._check(sys)
+            _run(
+                sys,
+                *(
+                    []
+                    if self._has(sys, MARK)
+                    else [f'create user {MARK} identified by "{MARK}" account lock']
+                ),
+            )
+            self._drop(sys)
+            try:
+                self._make(sys)
+                yield
+            finally:
+                self._drop(sys)
+                _run(sys, f"drop user {MARK}")
+
+    def _connect(self) -> oracledb.Connection:
+        mode = oracledb.AUTH_MODE_SYSDBA
+        return oracledb.connect(user=self.user, password=self.password, dsn=self.dsn, mode=mode)
+
+    def _check(self, sys: oracledb.Connection) -> None:
+        if _rows(sys, _LOG) != [("ARCHIVELOG",)]:
+            raise Unusable(
+                f"{self.dsn} does not archive its logs: docs/oracle.md tells how to prepare it"
+            )
+        there = [name for name in (SHOP[0], self.bowline[0]) if self._has(sys, name)]
+        if there and not self._has(sys, MARK):
+            raise Unusable(
+                f"{self.dsn} has users {', '.join(there)} that tests did not make, and would drop"
+            )
+
+    def _has(self, sys: oracledb.Connection, name: str) -> bool:
+        found = _rows(sys, _USERS, shop=SHOP[0], bowline=self.bowline[0], mark=MARK)
+        return (name,) in found
+
+    def _make(self, sys: oracledb.Connection) -> None:
+        ((is_cdb, container),) = _rows(sys, _IS_CDB)
+        name, password = SHOP
+        _run(
+            sys,
+            f'create user {name} identified by "{password}"',
+            f"grant dba, unlimited tablespace to {name}",
+        )
+        script = oracle_grants_sql(Side.SOURCE, user=self.bowline[0], database=str(container))
+        _run(sys, *(each.replace(PASSWORD, self.bowline[1]) for each in statements(script)))
+        if is_cdb == "YES":
+            _run(sys, f'alter session set container = "{container}"')
+
+    def _drop(self, sys: oracledb.Connection) -> None:
+        for sid, serial in _rows(sys, _SESSIONS, shop=SHOP[0], bowline=self.bowline[0]):
+            with suppress(oracledb.DatabaseError):  # gone meanwhile
+                _run(sys, f"alter system kill session '{sid},{serial}' immediate")
+        container = str(_rows(sys, _IS_CDB)[0][1])
+        for name in (SHOP[0], self.bowline[0]):
+            if self._has(sys, name):
+                is_common = name.startswith("C##")
+                _run(sys, *(["alter session set container = CDB$ROOT"] if is_common else []))
+                _drop_user(sys, name)
+                _run(sys, *([f'alter session set container = "{container}"'] if is_common else []))
+
+
+def real(number: int = 0) -> Real | None:
+    """The server that the environment names, if it does: the second one for who has the first already."""
+    if not os.environ.get(VARIABLES[0]):
+        return None
+    url = os.environ.get(VARIABLES[number]) if number < len(VARIABLES) else None
+    if not url:
+        pytest.skip(f"needs {number + 1} servers: set {VARIABLES[1]}")
+    return Real.parse(url)
+
+
+class Inside:
+    """In the place of the stand-in where there is none: whatever looks inside it can't run."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        pytest.skip(f"looks inside the stand-in ({name})")
+
+
+def _drop_user(sys: oracledb.Connection, name: str) -> None:
+    """Drop it once its sessions are gone: to be killed takes them a moment."""
+    until = time.monotonic() + GONE_SECONDS
+    while True:
+        try:
+            _run(sys, f'drop user "{name}" cascade')
+        except oracledb.DatabaseError as error:
+            if error.args[0].full_code != _CONNECTED or time.monotonic() > until:
+                raise
+            time.sleep(0.1)
+        else:
+            return
+
+
+def _run(connection: oracledb.Connection, *script: str) -> None:
+    with connection.cursor() as cursor:
+        for statement in script:
+            cursor.execute(statement)
+
+
+def _rows(connection: oracledb.Connection, query: str, **binds: str) -> Sequence[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        return list(cursor.execute(query, binds) or ())
