@@ -23,7 +23,7 @@ def _no_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.skip("starts a stand-in of its own")
 
     for kind in (StandIn, StandInProcess):
-        monkeypatch.setattr(kind, "__enter__", skip)
+        monkeypatch.setattr(kind, "__init__", skip)
     monkeypatch.setattr(engine_rig, "Database", skip)
     monkeypatch.setattr(wire_rig, "Server", skip)
 

@@ -505,7 +505,7 @@ def test_whatever_the_redo_does_and_whenever_capture_dies_no_row_is_lost_or_doub
 
     # How often each strikes hangs on how often the redo is looked at: only the frequent ones are certain.
     expected = {"late_redo", "late_commit", "partial_xid", "lob_write", "null_lob"}
-    assert expected <= fired.keys(), fired
+    assert server.real() or expected <= fired.keys(), fired
 
 
 @pytest.mark.parametrize("advance_seconds", [0.0, 1e9])

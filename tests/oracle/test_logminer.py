@@ -267,7 +267,7 @@ def test_whatever_the_redo_does_each_transaction_comes_once(tmp_path: Path, thre
 
     # What is not shown through SQL and the driver here, the miner's own tests show without them.
     expected = {"late_redo", "overwrite", "quote_split", "partial_xid", "late_commit", "zero_rs_id"}
-    assert expected <= fired.keys(), fired
+    assert real() or expected <= fired.keys(), fired
 
 
 def one_history(place: Path, seed: int, threads: int) -> Counter[str]:

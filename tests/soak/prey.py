@@ -110,7 +110,8 @@ class Prey:
         return None if code in (None, -signal.SIGKILL) else code
 
     def runner_is_dead(self) -> bool:
-        return self.runner is None or self.runner.poll() is not None
+        """It has to be started: it was killed by us, or never was there. One that ended has no more to do."""
+        return self.runner is None or self.runner.poll() == -signal.SIGKILL
 
     def status(self) -> dict[str, Any]:
         path = self.state / "status.json"

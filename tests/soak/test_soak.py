@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import random
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,9 +19,11 @@ from soak import oracle_shape as shape_of_both
 from soak import shape
 from soak.__main__ import soak
 from soak.history import contradicts, impossible
+from soak.hunt import Hunt, is_in
 from soak.judge import Audit, applied_once
 from soak.oracle import FIRES, OraclePlace, OracleSetting, TargetPlace
 from soak.postgres import PostgresSetting
+from soak.prey import Prey
 
 pytestmark = pytest.mark.slow
 
@@ -115,6 +119,18 @@ def test_the_audit_finds_what_was_lost_doubled_or_looped(
     verdict = applied_once(record, {(1, 1)}, _audits(source, target, delta), 1.0)
 
     assert verdict.held is held
+
+
+def test_a_runner_that_ended_before_it_was_looked_at_is_no_reason_to_wait(tmp_path: Path) -> None:
+    """It was taken for one that somebody killed, and three seeds of twenty waited for it until they failed."""
+    prey = Prey(tmp_path / "soak.yaml", tmp_path, tmp_path / "log", lambda _: None)
+    (tmp_path / "status.json").write_text('{"phase": "Completed"}')
+    prey.runner = subprocess.Popen([sys.executable, "-c", ""])
+    prey.runner.wait()
+
+    Hunt(prey, random.Random(1), {}).through("Complete", ["cleanup"], is_in("Completed"))
+
+    assert prey.exit_code() == 0
 
 
 def test_a_status_that_claims_a_way_back_without_its_workers_is_caught() -> None:
