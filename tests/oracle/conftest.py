@@ -12,6 +12,9 @@ from oracle.standin.process import StandInProcess
 from oracle.standin.whole import StandIn
 from oracle.world import MET
 
+#: Fixtures that are a server for one test.
+ALONE = frozenset({"alone", "world"})
+
 
 @pytest.fixture(autouse=True)
 def _no_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,6 +29,18 @@ def _no_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(kind, "__init__", skip)
     monkeypatch.setattr(engine_rig, "Database", skip)
     monkeypatch.setattr(wire_rig, "Server", skip)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """On a real server, who needs it alone comes before those of the module who share it until the module ends."""
+    if real() is None:
+        return
+    modules = {path: at for at, path in enumerate(dict.fromkeys(item.path for item in items))}
+    items.sort(key=lambda item: (modules[item.path], not _is_alone(item)))
+
+
+def _is_alone(item: pytest.Item) -> bool:
+    return isinstance(item, pytest.Function) and bool(ALONE & set(item.fixturenames))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -30,6 +30,7 @@ MARK: Final = "BOWLINE_TESTS"
 GONE_SECONDS: Final = 60
 
 _IS_CDB: Final = "select cdb, sys_context('USERENV', 'CON_NAME') from v$database"
+_ALL_COLUMNS: Final = "select supplemental_log_data_all from v$database"
 _LOG: Final = "select log_mode from v$database"
 _USERS: Final = "select username from all_users where username in (:shop, :bowline, :mark)"
 _SESSIONS: Final = "select sid, serial# from v$session where username in (:shop, :bowline)"
@@ -56,9 +57,7 @@ class Real:
         found = urlsplit(url)
         service = found.path.strip("/")
         if found.scheme != SCHEME or not (found.hostname and service and found.password):
-            raise Unusable(
-                f"{url.partition(':')[0]}:... is not oracle://SYS:password@host:1521/SERVICE"
-            )
+            raise Unusable(f"{VARIABLES[0]} is not like oracle://SYS:password@host:1521/SERVICE")
         options = parse_qs(found.query)
         bowline = options.get("bowline", ["C##BOWLINE"])[0].upper()
         user = unquote(found.username or "SYS")
@@ -89,11 +88,14 @@ class Real:
                 ),
             )
             self._drop(sys)
+            logged = _rows(sys, _ALL_COLUMNS)
             try:
                 self._make(sys)
                 yield
             finally:
                 self._drop(sys)
+                if _rows(sys, _ALL_COLUMNS) != logged:  # some tests turn it on
+                    _run(sys, "alter database drop supplemental log data (all) columns")
                 _run(sys, f"drop user {MARK}")
 
     def _connect(self) -> oracledb.Connection:
@@ -149,6 +151,13 @@ def real(number: int = 0) -> Real | None:
     if not url:
         pytest.skip(f"needs {number + 1} servers: set {VARIABLES[1]}")
     return Real.parse(url)
+
+
+def only_as(name: str) -> None:
+    """For a test that spells the name of the migration's user."""
+    found = real()
+    if found is not None and found.bowline[0] != name:
+        pytest.skip(f"needs ?bowline={name} in {VARIABLES[0]}")
 
 
 class Inside:

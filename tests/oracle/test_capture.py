@@ -21,6 +21,7 @@ from bowline_worker.endpoints.oracle.capture import PART_CHANGES, capture
 from bowline_worker.endpoints.oracle.heartbeat import beat
 from bowline_worker.endpoints.oracle.position import at_scn
 from bowline_worker.model import UNCHANGED, Op, Position, SignalKind
+from oracle import server
 from oracle.capture_rig import EVENT, ITEM, STREAM, TABLES, Consumer, Shop, shop
 from oracle.standin.redolog.adversities import Adversities, Chance
 from oracle.standin.whole import SERVICE, StandIn

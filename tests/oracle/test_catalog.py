@@ -32,6 +32,7 @@ from bowline_worker.endpoints.oracle.redo import parse
 from bowline_worker.endpoints.oracle.sequences import OracleSequence, read_sequences
 from bowline_worker.endpoints.oracle.types import OracleType, Terms
 from bowline_worker.model import TableName
+from oracle.server import only_as
 from oracle.standin.backend import Value
 from oracle.standin.engine.relations import View
 from oracle.standin.engine.session import Session
@@ -225,6 +226,7 @@ def test_tables_of_oracles_own_schemas_are_never_selected(world: Catalogue) -> N
 
 
 def test_bowlines_books_are_left_out_in_the_schema_of_its_user_alone(world: Catalogue) -> None:
+    only_as("BOWLINE")
     world.run(
         "create table bowline.bowline_switch (id number(9))",
         "create table bowline.t (id number(9))",
@@ -331,6 +333,7 @@ def test_all_tables_are_read_with_as_many_statements_as_one(
 def test_owners_beyond_what_one_statement_takes_are_read_by_further_ones(
     world: Catalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    only_as("BOWLINE")
     monkeypatch.setattr(dictionary, "OWNERS_AT_ONCE", 1)
     world.run(
         "create table t (id number(9) primary key)",
@@ -814,6 +817,7 @@ def fingerprints(world: Catalogue) -> tuple[str, str]:
 def test_ddl_that_changes_a_selected_shape_changes_both_fingerprints(
     world: Catalogue, ddl: str
 ) -> None:
+    only_as("BOWLINE")
     world.run(*SHAPE)
     before = fingerprints(world)
     assert fingerprints(world) == before
@@ -965,6 +969,7 @@ def test_numbers_in_a_cache_count_as_given_out(world: Catalogue) -> None:
 
 
 def test_the_sequences_of_identity_columns_and_of_others_are_left_out(world: Catalogue) -> None:
+    only_as("BOWLINE")
     world.run(
         "create table t (id number(9) generated always as identity)",
         "create sequence s",

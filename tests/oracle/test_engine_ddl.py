@@ -532,3 +532,11 @@ def test_an_error_in_sql_keeps_its_place() -> None:
         run(session, "select 1 from dual, nope")
 
     assert caught.value.offset == 20
+
+
+def test_a_table_that_refers_to_itself_can_be_dropped(session: Session) -> None:
+    run(session, "create table staff (id number(9) primary key, boss number(9) references staff)")
+
+    run(session, "drop table staff")
+
+    assert code(session, "select * from staff") == 942

@@ -21,6 +21,7 @@ from bowline_worker.endpoints.oracle.altering import Altering
 from bowline_worker.endpoints.oracle.connection import connect
 from bowline_worker.endpoints.oracle.triggers import standing
 from bowline_worker.endpoints.site import Site
+from oracle import server
 from oracle.standin.engine.rights import DBA_PRIVILEGES, User
 from oracle.world import APP, World, world
 
@@ -52,9 +53,20 @@ class Fenced(World):
 
     def a_second_later(self) -> None:
         """Let the server's clock be in another second than what was done until now."""
+        if server.real():
+            wait_until(
+                self.site, f"select case when sysdate > {self._now()} then 1 else 0 end from dual"
+            )
+            return
         database = self.stand_in.database
         was = database.clock
         database.clock = lambda: was() + timedelta(seconds=1)
+
+    def _now(self) -> str:
+        with self.application() as other, other.cursor() as cursor:
+            cursor.execute("select to_char(sysdate, 'YYYYMMDDHH24MISS') from dual")
+            ((now,),) = cursor.fetchall()
+        return f"to_date('{now}', 'YYYYMMDDHH24MISS')"
 
     def gaps(self) -> list[str]:
         with books.transaction(self.site) as here:

@@ -40,6 +40,7 @@ from bowline_worker.endpoints.oracle.statements import ROWS_AT_ONCE, Statements
 from bowline_worker.endpoints.oracle.types import OracleType, Terms
 from bowline_worker.fold import fold, shapes_of
 from bowline_worker.model import UNCHANGED, Change, Op, Row, Table, TableName, Value
+from oracle.server import only_as
 from oracle.standin.engine.rights import User
 from oracle.standin.wire.faults import Call, When
 from oracle.type_cases import CASES, Case, supported
@@ -707,6 +708,7 @@ def test_a_block_is_recorded_once(world: Receiver) -> None:
 
 def test_a_place_that_was_advanced_before_the_first_row_is_advanced_once(world: Receiver) -> None:
     """The first row disables triggers, for which the lane's own lock is given up and taken again."""
+    only_as("BOWLINE")
     with world.lane() as lane:
         lane.begin()
         lane.advance(Side.TARGET, DONE, since=0)

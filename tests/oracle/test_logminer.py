@@ -26,6 +26,7 @@ from bowline_worker.endpoints.oracle.redo import Redo, parse
 from bowline_worker.endpoints.oracle.selection import Selection
 from bowline_worker.endpoints.site import Site
 from bowline_worker.model import Position, TableName
+from oracle.server import real
 from oracle.standin.redolog.adversities import Adversities, Chance
 from oracle.world import INSIDE, World, world
 

@@ -139,6 +139,7 @@ def test_a_receiver_that_an_attempt_has_touched_is_left_as_it_is(here: World) ->
 
 
 def test_preparing_again_leaves_a_raised_fence_raised(here: World) -> None:
+    prepare_origin(here.site)  # its DDL: none comes behind the fence
     prepare_receiver(here.site, fenced=True)
 
     prepare_origin(here.site)

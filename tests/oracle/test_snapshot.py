@@ -607,10 +607,11 @@ def refused(here: World, table: FlashbackTable, scn: int, rows: int = 10) -> lis
 
 
 def test_forgotten_undo_is_told_with_what_to_raise(here: World) -> None:
+    database = here.stand_in.database  # first of all: where there is none, nothing is begun
     name = filled(here, "id number primary key", [(n,) for n in range(20)])
     table, scn = described(here, name), now(here)
     add(here, name, [(n,) for n in range(20, 30)])
-    here.stand_in.database.forget_undo(now(here))
+    database.forget_undo(now(here))
 
     for error in refused(here, table, scn):
         assert error.reason == "SnapshotTooOld"
@@ -619,6 +620,7 @@ def test_forgotten_undo_is_told_with_what_to_raise(here: World) -> None:
 
 
 def test_undo_that_is_forgotten_while_rows_come_ends_the_chunk(here: World) -> None:
+    database = here.stand_in.database  # first of all: where there is none, nothing is begun
     rows = [(n, "x" * 200) for n in range(5_000)]
     name = filled(here, "id number primary key, name varchar2(200)", rows)
     table, scn = described(here, name), now(here)
@@ -626,7 +628,7 @@ def test_undo_that_is_forgotten_while_rows_come_ends_the_chunk(here: World) -> N
         buffers = reader.read(table, to_text(Whole()))
         next(buffers)
         here.run(f"update {name} set name = 'y' where id = 4999", "commit")
-        here.stand_in.database.forget_undo(now(here))
+        database.forget_undo(now(here))
 
         with pytest.raises(TryAgain, match=STALE) as caught:
             list(buffers)
@@ -660,12 +662,13 @@ def test_a_table_that_ddl_changed_is_not_read_as_of_before_it(here: World, state
 
 
 def test_a_connection_that_is_lost_is_tried_again(here: World) -> None:
+    server = here.stand_in.server  # first of all: where there is none, nothing is begun
     rows = [(n, "x" * 200) for n in range(3_000)]
     name = filled(here, "id number primary key, name varchar2(200)", rows)
     with reading(here) as reader:
         buffers = reader.read(described(here, name), to_text(Whole()))
         next(buffers)
-        here.stand_in.server.faults.drop(Call.FETCH, When.BEFORE)
+        server.faults.drop(Call.FETCH, When.BEFORE)
 
         with pytest.raises(TryAgain, match=f"could not read {OWNER}.{name}") as caught:
             list(buffers)

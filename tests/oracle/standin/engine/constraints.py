@@ -153,7 +153,7 @@ def drop(session: Session, table: Table, one: Constraint, *, cascade: bool) -> N
         for child, reference in children:
             drop(session, child, reference, cascade=True)
         _drop_index(session, table, one)
-    elif one.index is not None:
+    elif one.index in table.indexes:  # a table that refers to itself: it went with its key
         table.indexes.remove(one.index)
     table.constraints.pop(one.name, None)
     table.changed()

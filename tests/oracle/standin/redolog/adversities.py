@@ -99,6 +99,10 @@ class Adversities:
             self.happened(name)
         return struck
 
+    def is_certain(self) -> bool:
+        """One of them is to strike each time, though it does not so by itself: no real server can be asked for that."""
+        return any(getattr(self, f.name) == "always" != f.default for f in fields(self))
+
     def happened(self, name: str) -> None:
         """Count it."""
         self.fired[name] += 1
