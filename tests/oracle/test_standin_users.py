@@ -102,3 +102,19 @@ def test_a_user_goes_with_all_that_is_its_own(server: StandIn) -> None:
         pytest.raises(oracledb.DatabaseError, match="ORA-00942"),
     ):
         cursor.execute("select id from ann.item")
+
+
+def test_who_was_killed_and_has_not_noticed_does_not_keep_a_user(server: StandIn) -> None:
+    as_sys(server, 'create user ann identified by "x"', "grant create session to ann")
+    with closing(connect(server, "ann", "x")) as ann, ann.cursor() as cursor:
+        cursor.execute("select sys_context('USERENV', 'SID') from dual")
+        ((sid,),) = cursor.fetchall()
+        with pytest.raises(oracledb.DatabaseError, match="ORA-01940"):
+            as_sys(server, "drop user ann")
+        (serial,) = [
+            one.serial for one in server.database.sessions.values() if str(one.sid) == str(sid)
+        ]
+        as_sys(server, f"alter system kill session '{sid},{serial}' immediate", "drop user ann")
+
+        with pytest.raises(oracledb.DatabaseError, match=r"ORA-00028|DPY-4011"):
+            cursor.execute("select user from dual")

@@ -84,7 +84,8 @@ class Dropping(Running):
         self._require("DROP USER", "")
         if wanted.name not in self.database.users:
             raise OraError(1918, f"user '{wanted.name}' does not exist")
-        if any(one.user == wanted.name for one in self.database.sessions.values()):
+        sessions = self.database.sessions.values()
+        if any(one.user == wanted.name and not one.killed for one in sessions):
             raise OraError(1940, "cannot drop a user that is currently connected")
         mine = [key for key in self.catalog.tables if key[0] == wanted.name]
         if mine and not wanted.cascade:
