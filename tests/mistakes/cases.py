@@ -81,6 +81,12 @@ def logical(here: Setting) -> None:
     server.restart()
 
 
+def senders(here: Setting) -> None:
+    server = here.servers["source"]
+    server.change(max_wal_senders="10")
+    server.restart()
+
+
 CUSTOMER = "create table customer (id int primary key, name text not null, city varchar(40))"
 ITEM = (
     "create table item (id bigint primary key, customer int references customer,"
@@ -142,6 +148,11 @@ CASES = (
          settings={"max_replication_slots": "2"},
          make=run("source", "select pg_create_physical_replication_slot('taken')"),
          mend=run("source", "select pg_drop_replication_slot('taken')")),
+    Case(name="no sender is free", reason="NoFreeSender", says="max_wal_senders",
+         settings={"max_wal_senders": "1"}, make=nothing, mend=senders),
+    Case(name="who connects to the target is read only at first", reason="", says="",
+         make=lambda here: here.sql("target", f"alter database {here.database} set default_transaction_read_only = on"),
+         mend=nothing),
     Case(name="the target stops while it streams", reason="Unreachable", says="target",
          since="Streaming", own_target=True, leaves_nothing=False,
          make=stop("target"), mend=start("target")),
