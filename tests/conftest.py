@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from demo.servers import Server
 
+from oracle import server
+from oracle.server import MET
 from servers import MIGRATOR, Database, MakePair, Pair, prepare_roles
 
 
@@ -67,3 +69,9 @@ def make_pair(tmp_path: Path) -> MakePair:
 def pair(databases: tuple[Database, Database], make_pair: MakePair) -> Pair:
     """A migration between two empty databases of one server."""
     return make_pair(*databases)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many tests met the Oracle that the environment names: none means that nothing of it was tried."""
+    if variable := server.named():
+        terminalreporter.write_line(f"{len(MET)} tests met the server of {variable}")

@@ -1,4 +1,4 @@
-"""Tests on a real server, where BOWLINE_ORACLE_DSN names one: what can't run there is skipped, and it is counted."""
+"""Tests on a real server, where BOWLINE_ORACLE_DSN names one: what can't run there is skipped."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from typing import NoReturn
 import pytest
 
 from oracle import engine_rig, wire_rig
-from oracle.server import VARIABLES, real
+from oracle.server import real
 from oracle.standin.process import StandInProcess
 from oracle.standin.whole import StandIn
-from oracle.world import MET
 
 #: Fixtures that are a server for one test.
 ALONE = frozenset({"alone", "world"})
@@ -41,8 +40,3 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _is_alone(item: pytest.Item) -> bool:
     return isinstance(item, pytest.Function) and bool(ALONE & set(item.fixturenames))
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if MET:
-        terminalreporter.write_line(f"{len(MET)} tests met the server of {VARIABLES[0]}")

@@ -25,6 +25,8 @@ from oracle.sqlplus import PASSWORD, statements
 VARIABLES: Final = ("BOWLINE_ORACLE_DSN", "BOWLINE_ORACLE_SECOND_DSN")
 SCHEME: Final = "oracle"
 SHOP: Final = ("SHOP", "shop")
+#: Tests that met a real server, by where they kept their files.
+MET: Final[list[str]] = []
 #: Tests drop what has these names. Where this user is there, they made it.
 MARK: Final = "BOWLINE_TESTS"
 GONE_SECONDS: Final = 60
@@ -143,9 +145,14 @@ class Real:
                 _run(sys, *([f'alter session set container = "{container}"'] if is_common else []))
 
 
+def named() -> str:
+    """The variable that names a real server; empty where none does."""
+    return VARIABLES[0] if os.environ.get(VARIABLES[0]) else ""
+
+
 def real(number: int = 0) -> Real | None:
     """The server that the environment names, if it does: the second one for who has the first already."""
-    if not os.environ.get(VARIABLES[0]):
+    if not named():
         return None
     url = os.environ.get(VARIABLES[number]) if number < len(VARIABLES) else None
     if not url:

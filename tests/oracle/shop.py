@@ -14,7 +14,7 @@ from bowline_worker.contract import Connection, Engine, Side
 from oracle import server
 from oracle.standin.redolog.adversities import Adversities
 from oracle.standin.whole import SERVICE, StandIn
-from oracle.world import APP, BOWLINE, MET
+from oracle.world import APP, BOWLINE
 from road.by_hand import Road
 from servers import APPLICATION, MIGRATOR, Database, MakePair
 
@@ -180,7 +180,7 @@ def _an_oracle(adversities: Adversities) -> Iterator[Oracle]:
             yield Oracle("127.0.0.1", stand_in.port, SERVICE, BOWLINE)
         return
     with found.users():
-        MET.append("shop")
+        server.MET.append("shop")
         yield Oracle(found.host, found.port, found.service, found.bowline)
 
 

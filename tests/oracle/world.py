@@ -15,13 +15,11 @@ import pytest
 from bowline_worker.contract import Config, Connection, Engine, Role, Side, TlsMode
 from bowline_worker.endpoints.site import Site
 from oracle import server
-from oracle.server import Inside, Real
+from oracle.server import MET, Inside, Real
 from oracle.standin.redolog.adversities import Adversities
 from oracle.standin.whole import SERVICE, StandIn
 
 APP, BOWLINE = ("SHOP", "shop"), ("BOWLINE", "bowline")
-#: Tests that met a real server, by where they kept their files.
-MET: list[str] = []
 #: Worlds that are entered now: the next one needs a server of its own.
 _ACTIVE: ContextVar[int] = ContextVar("worlds", default=0)
 #: All of them in a pluggable database whose own users can mine in it.
