@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from demo.servers import Server
+
+from bowline_worker.bookkeeping import LaneRow, StreamId
 from bowline_worker.contract import Side
 from bowline_worker.endpoints.base import Reader
+from bowline_worker.endpoints.oracle import books as of_oracle
 from bowline_worker.endpoints.oracle import catalog
 from bowline_worker.endpoints.oracle.catalog import OracleTable
 from bowline_worker.endpoints.oracle.connection import connect
@@ -19,8 +23,12 @@ from bowline_worker.endpoints.postgres.connection import quote
 from bowline_worker.endpoints.postgres.ledger import PostgresLedger
 from bowline_worker.endpoints.site import Site
 from bowline_worker.model import Table, TableName
-from oracle.world import World
+from oracle.world import World, world
 from servers import MIGRATOR, Database
+
+#: The stream by which Oracle receives, and its one lane.
+STREAM = StreamId(Side.TARGET, 1)
+LANE = LaneRow(lane=0, number=1, generation=1, passed=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +57,10 @@ class Mixed:
 
     def only(self, *names: str) -> Mixed:
         """The same migration, of these tables alone."""
-        change = {"include": [f"shop.{name}" for name in names]}
+        return self.changed(include=[f"shop.{name}" for name in names])
+
+    def changed(self, **change: object) -> Mixed:
+        """The same migration, with other settings."""
         source, target = (
             Site(site.config.model_copy(update=change), site.side)
             for site in (self.source, self.target)
@@ -123,3 +134,13 @@ def ddl(table: Table, *, generated_as: str = "null") -> str:
     ]
     key = [f"primary key ({', '.join(map(quote, table.key))})"] if table.key else []
     return f"create table {quote(table.name.schema, table.name.name)} ({', '.join(columns + key)})"
+
+
+@contextmanager
+def receiving(pg: Server, directory: Path) -> Iterator[Mixed]:
+    """Both sides, where Oracle may be applied to by LANE."""
+    with world(World, directory) as here, pg.database() as name:
+        of_oracle.install(here.site)
+        with of_oracle.transaction(here.site) as step:
+            step.put_lanes(Side.TARGET, [LANE])
+        yield Mixed.between(here, Database(pg, name), directory)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,23 +14,17 @@ from demo.servers import Server
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bowline_worker.bookkeeping import LaneRow, StreamId
-from bowline_worker.contract import NullAnswer, Side, Unsupported, ValueAnswer, Values
+from bowline_worker.contract import NullAnswer, Unsupported, ValueAnswer, Values
 from bowline_worker.endpoints.base import BucketDigest, ChangedCounts, TableBatch
-from bowline_worker.endpoints.oracle import books, digest
+from bowline_worker.endpoints.oracle import digest
 from bowline_worker.endpoints.oracle.connection import connect
 from bowline_worker.endpoints.oracle.lane import OracleLane
 from bowline_worker.endpoints.postgres import digest as of_postgresql
-from bowline_worker.endpoints.site import Site
 from bowline_worker.model import Change, Op, Table
-from oracle.pair_rig import Mixed
+from oracle.pair_rig import STREAM, Mixed, receiving
 from oracle.test_round_trip import told_by_postgresql
 from oracle.test_snapshot import new_name
-from oracle.world import World, world
-from servers import Database
 
-STREAM = StreamId(Side.TARGET, 1)
-LANE = LaneRow(lane=0, number=1, generation=1, passed=True)
 BUCKETS = 8
 SLOW = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -88,21 +81,13 @@ PERMISSIVE = Values(
 
 @pytest.fixture(scope="module")
 def mixed(pg: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mixed]:
-    directory = tmp_path_factory.mktemp("replaced")
-    with world(World, directory) as here, pg.database() as name:
-        books.install(here.site)
-        with books.transaction(here.site) as step:
-            step.put_lanes(Side.TARGET, [LANE])
-        yield Mixed.between(here, Database(pg, name), directory)
+    with receiving(pg, tmp_path_factory.mktemp("replaced")) as found:
+        yield found
 
 
 def under(mixed: Mixed, values: Values) -> Mixed:
     """The same migration with that policy."""
-    source, target = (
-        Site(site.config.model_copy(update={"values": values}), site.side)
-        for site in (mixed.source, mixed.target)
-    )
-    return replace(mixed, source=source, target=target)
+    return mixed.changed(values=values)
 
 
 def empty_pair(mixed: Mixed, values: Values, columns: str = COLUMNS) -> tuple[Mixed, Table]:

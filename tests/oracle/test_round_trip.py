@@ -9,33 +9,22 @@ import pytest
 from demo.servers import Server
 from hypothesis import HealthCheck, given, settings
 
-from bowline_worker.bookkeeping import LaneRow, StreamId
-from bowline_worker.contract import Side
 from bowline_worker.endpoints.base import TableBatch
-from bowline_worker.endpoints.oracle import books
 from bowline_worker.endpoints.oracle.lane import OracleLane
 from bowline_worker.endpoints.oracle.snapshot import FlashbackTable
 from bowline_worker.endpoints.postgres.connection import SETTINGS
 from bowline_worker.endpoints.postgres.connection import quote as quoted
 from bowline_worker.model import Row, Table
-from oracle.pair_rig import Mixed
+from oracle.pair_rig import STREAM, Mixed, receiving
 from oracle.test_snapshot import reading, wide_rows, wide_table
-from oracle.world import World, world
-from servers import Database
 
-STREAM = StreamId(Side.TARGET, 1)
-LANE = LaneRow(lane=0, number=1, generation=1, passed=True)
 SLOW = settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(scope="module")
 def mixed(pg: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mixed]:
-    directory = tmp_path_factory.mktemp("round")
-    with world(World, directory) as here, pg.database() as name:
-        books.install(here.site)
-        with books.transaction(here.site) as step:
-            step.put_lanes(Side.TARGET, [LANE])
-        yield Mixed.between(here, Database(pg, name), directory)
+    with receiving(pg, tmp_path_factory.mktemp("round")) as found:
+        yield found
 
 
 @SLOW
