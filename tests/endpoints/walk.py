@@ -46,7 +46,7 @@ HOSTILE = {
 #: With what an application reads and writes literals.
 APPLICATIONS_OWN = {
     "DateStyle": "ISO, YMD",
-    "search_path": "public",
+    "search_path": "public, ext",
     "standard_conforming_strings": "on",
     "array_nulls": "on",
     "xmloption": "content",
@@ -89,7 +89,11 @@ def walk(sides: Sides, cases: Sequence[Case]) -> Walked:
             try:
                 _once(road, going, walked)
             except (Broken, Ended) as error:
-                walked.broken = said(road) or str(error)
+                walked.broken = (
+                    f"{error}\n{said(road)}"
+                    if isinstance(error, Broken)
+                    else said(road) or str(error)
+                )
             finally:
                 road.close()
         if not walked.broken:

@@ -244,7 +244,7 @@ class PostgresLane:
             result = self._run(TYPES, [table.name.schema.encode(), table.name.name.encode()])
             types = {}
             for at in range(result.ntuples):
-                name, *rest = ((result.get_value(at, i) or b"").decode() for i in range(4))
+                name, *rest = ((result.get_value(at, i) or b"").decode() for i in range(5))
                 types[name] = BaseType(*rest)
             self._statements[table.name] = Statements(table, types)
         return self._statements[table.name]

@@ -219,9 +219,10 @@ class PostgresLedger:
         try:
             rows = copy_in(self._connection, statement, counted())
         except psycopg.Error as error:
-            if (refused := _refused(table.name, chunk, error)) is None:
+            if (refused := _refused(table.name, chunk, error)) is not None:
+                raise refused from error
+            with translated(self._site, f"could not copy {table.name}, chunk {chunk.text}"):
                 raise
-            raise refused from error
         if rows != reader.rows:
             raise Unsafe(
                 f"{table.name}, chunk {chunk.text}: {reader.rows} rows were sent and {rows} were taken",
