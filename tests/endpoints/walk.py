@@ -69,7 +69,9 @@ class Walked:
     """What a walk has shown."""
 
     found: dict[tuple[str, str], Content] = field(default_factory=dict)  #: by leg and case
-    digests: dict[str, Sequence[str]] = field(default_factory=dict)  #: by leg: tables that differ
+    unequal: Sequence[
+        str
+    ] = ()  #: tables whose digests differ in the end; each switch compares all tables too
     failed: dict[str, str] = field(default_factory=dict)  #: by case
     broken: str = ""  #: why it did not come to its end
 
@@ -146,6 +148,7 @@ def _once(road: Road, cases: Sequence[Case], walked: Walked) -> None:
     write(pair.source, 3000, cases, walked)
     road.caught_up(road.workers[-1])
     look(pair, LEGS[3], cases, walked)
+    walked.unequal = unequal(pair, SETTINGS)
 
 
 def _switch(road: Road, attempt: int, loser: Side) -> None:
@@ -196,10 +199,9 @@ def _try(walked: Walked, case: Case, act: Callable[[], None]) -> None:
 
 
 def look(pair: Pair, leg: str, cases: Iterable[Case], walked: Walked) -> None:
-    """Keep what both sides hold, and what the digests say of it."""
+    """Keep what both sides hold."""
     for case, found in content(pair, cases):
         walked.found[leg, case.name] = found
-    walked.digests[leg] = unequal(pair, SETTINGS)
 
 
 def be_hostile(database: Database) -> None:
