@@ -34,6 +34,7 @@ _MARKED: Final = f'create user {MARK} identified by "{MARK}" account lock'
 
 _IS_CDB: Final = "select cdb, sys_context('USERENV', 'CON_NAME') from v$database"
 _ALL_COLUMNS: Final = "select supplemental_log_data_all from v$database"
+_NAME: Final = "select name from v$database"
 _LOG: Final = "select log_mode from v$database"
 _USERS: Final = "select username from all_users where username in (:shop, :bowline, :mark)"
 _SESSIONS: Final = "select sid, serial# from v$session where username in (:shop, :bowline)"
@@ -114,6 +115,15 @@ class Real:
                 _OPEN.remove(made)
                 made.drop()
                 _run(sys, *([] if _OPEN else [f"drop user {MARK}"]))
+
+    def as_sys(self, *script: str) -> None:
+        with closing(self._connect()) as sys:
+            _run(sys, *script)
+
+    def is_stand_in(self) -> bool:
+        """Tell whether the stand-in plays the server."""
+        with closing(self._connect()) as sys:
+            return _rows(sys, _NAME) == [("STANDIN",)]
 
     def _connect(self) -> oracledb.Connection:
         mode = oracledb.AUTH_MODE_SYSDBA
