@@ -576,8 +576,8 @@ def test_clusters_periods_and_archived_rows_are_refused(here: Assessed) -> None:
     if here.make(
         "alter table shop.item row archival", "alter table shop.item add period for valid"
     ):
-        errors = [each for each in here.found() if each in expected]
-        assert errors == expected  # no cluster: its tables have neither
+        told = [each for each in here.found() if each in expected]
+        assert told == expected  # no cluster: its tables have neither
         return
     here.alter("ALL_TABLES", "TABLE_NAME", "ITEM", CLUSTER_NAME="C")
     here.show("ALL_TAB_COLS", OWNER="SHOP", TABLE_NAME="ITEM", COLUMN_NAME="VALID",

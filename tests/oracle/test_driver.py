@@ -92,12 +92,12 @@ def test_lobs_come_as_locators_and_as_values(connection: oracledb.Connection, si
         if size:
             cursor.setinputsizes(oracledb.DB_TYPE_CLOB, oracledb.DB_TYPE_BLOB)
             cursor.execute("update t set c = :1, b = :2", [text, raw])
-        ((clob, blob),) = cursor.execute("select c, b from t", fetch_lobs=True) or ()
+        clob, blob = next(iter(cursor.execute("select c, b from t", fetch_lobs=True) or ()))
         assert (clob.size(), blob.size()) == (size, size)
         if size:
             assert (clob.read(), blob.read()) == (text, raw)
             assert clob.read(size, 1) == "é"
-            ((clob, blob),) = cursor.execute("select c, b from t", fetch_lobs=False) or ()
+            clob, blob = next(iter(cursor.execute("select c, b from t", fetch_lobs=False) or ()))
             assert (clob, blob) == (text, raw)
 
 
