@@ -14,7 +14,6 @@ from oracle import server
 from oracle.server import MET
 from servers import MIGRATOR, MONEY_LOCALES, Database, MakePair, Pair, prepare_roles
 
-
 # How long an example takes is the machine's affair.
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
