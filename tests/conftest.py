@@ -11,7 +11,12 @@ from demo.servers import Server
 
 from oracle import server
 from oracle.server import MET
+from yugabyte_standin.server import Standin
 from servers import MIGRATOR, Database, MakePair, Pair, prepare_roles
+
+
+#: Those that were used in this run.
+STANDINS: list[Standin] = []
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +33,14 @@ def other_pg() -> Iterator[Server]:
     with Server() as server:
         prepare_roles(server)
         yield server
+
+
+@pytest.fixture(scope="session")
+def standin(pg: Server) -> Iterator[Standin]:
+    """The server that stands in for YugabyteDB, in front of `pg`."""
+    with Standin(pg, seed=6) as found:
+        yield found
+        STANDINS.append(found)
 
 
 @pytest.fixture
@@ -72,6 +85,8 @@ def pair(databases: tuple[Database, Database], make_pair: MakePair) -> Pair:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """How many tests met the Oracle that the environment names: none means that nothing of it was tried."""
+    """How much failed by 40001, and how many tests met the Oracle that the environment names: none, and nothing was."""
+    for found in STANDINS:
+        terminalreporter.write_line(f"the server that stands in for YugabyteDB: {found.chance}")
     if variable := server.named():
         terminalreporter.write_line(f"{len(MET)} tests met the server of {variable}")

@@ -1,4 +1,4 @@
-"""The rigs of the conformance suite: one per engine; `ENDPOINT=memory|postgresql|oracle` picks one."""
+"""The rigs of the conformance suite: one per engine; `ENDPOINT=memory|postgresql|yugabytedb|oracle` picks one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from endpoints.memory import MemoryEndpoint
 from endpoints.memory_database import MemoryDatabase, Refused
 from endpoints.rig import EVENT, ITEM, SEQUENCE, Rig, WriteRefused
 
-ENGINES = ("memory", "postgresql", "oracle")
+ENGINES = ("memory", "postgresql", "yugabytedb", "oracle")
 
 
 class MemoryRig:
@@ -65,6 +65,16 @@ def rig(engine: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator
             from endpoints.postgresql import PostgresRig
 
             yield PostgresRig(request.getfixturevalue("pair"))
+        case "yugabytedb":
+            from endpoints.yugabytedb import YugabyteRig
+
+            found = YugabyteRig(
+                request.getfixturevalue("standin"),
+                request.getfixturevalue("databases"),
+                request.getfixturevalue("make_pair"),
+            )
+            with found.in_use():
+                yield found
         case _:
             from endpoints.oracle import oracle_rig
 

@@ -42,7 +42,7 @@ class PostgresRig:
             try:
                 with connection.transaction():
                     for change in changes:
-                        _execute(connection, change)
+                        execute(connection, change)
             except psycopg.errors.ReadOnlySqlTransaction:
                 raise WriteRefused from None
 
@@ -71,7 +71,7 @@ def _name(table: TableName) -> sql.Identifier:
     return sql.Identifier(table.schema, table.name)
 
 
-def _execute(connection: psycopg.Connection[tuple[object, ...]], change: Change) -> None:
+def execute(connection: psycopg.Connection[tuple[object, ...]], change: Change) -> None:
     """Write a neutral change as an application would."""
     table = ITEM if change.table == ITEM.name else EVENT
     text = [

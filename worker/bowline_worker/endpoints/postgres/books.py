@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from psycopg import IsolationLevel, errors
@@ -14,6 +14,8 @@ from bowline_worker.endpoints.postgres import fence, sequences
 from bowline_worker.endpoints.postgres import made as notes
 from bowline_worker.endpoints.postgres.catalog import Db, Records, records
 from bowline_worker.endpoints.postgres.connection import application_name, connect, translated
+from bowline_worker.endpoints.postgres.flavour import flavour_of
+from bowline_worker.endpoints.postgres.nodes import nodes
 from bowline_worker.endpoints.postgres.sessions import end_backends, end_sessions, own_backend
 from bowline_worker.endpoints.site import Site
 from bowline_worker.model import SignalKind, TableName
@@ -89,6 +91,13 @@ create table if not exists bowline.made (
     primary key (migration, kind, name)
 )"""
 
+#: Whether this migration's fence stands, where triggers read it (gate.py). Without a row it does.
+GATE = """
+create table if not exists bowline.gate (
+    migration text primary key,
+    raised bool not null
+)"""
+
 #: Snapshots that are readable in this database (the origin). A row is tried, and skipped where it is dead.
 HELD = """
 create table if not exists bowline.held (
@@ -149,7 +158,8 @@ create table if not exists bowline.statement (
     primary key (migration, section, ordinal)
 )"""
 
-TABLES = (SWITCH, LANE, SIGNAL, HEARTBEAT, MADE, HELD, COPIED, CHUNK, MARK, STATEMENT)
+#: MADE first: it tells that the schema is ours, even where DDL is no transaction and somebody died in the middle.
+TABLES = (MADE, SWITCH, LANE, SIGNAL, HEARTBEAT, GATE, HELD, COPIED, CHUNK, MARK, STATEMENT)
 
 #: A stopped process keeps its locks, and a stream would wait for them though its switch was aborted long ago: nobody
 #: who aborts needs this side. Between two statements of a transaction here there is never more than a moment.
@@ -207,6 +217,7 @@ class PostgresBooks:
     def __init__(self, site: Site, connection: Db) -> None:
         self._site = site
         self._db = connection
+        self.take_back: list[Callable[[], None]] = []  #: what did not wait for the commit
 
     def switch(self, *, lock: bool = True) -> SwitchRow:
         rows = self._read(READ_SWITCH + (" for update" if lock else ""))
@@ -288,13 +299,19 @@ class PostgresBooks:
         return own_backend(self._db)
 
     def end_backends(self, backends: Iterable[Backend], timeout: float = 5.0) -> None:
-        end_backends(self._db, backends, timeout)
+        wanted = list(backends)
+        with nodes(self._site, self._db) as there:
+            for node in there:
+                end_backends(node.db, wanted, timeout)
 
     def end_sessions(self, role: Role, timeout: float = 5.0) -> None:
-        end_sessions(self._db, application_name(self._site, role), timeout)
+        name, own = application_name(self._site, role), self.own_backend()
+        with nodes(self._site, self._db) as there:
+            for node in there:
+                end_sessions(node.db, name, timeout, but=own)
 
     def raise_fence(self, grace: float) -> None:
-        fence.raise_fence(self._site, self._db, grace)
+        self.take_back += fence.raise_fence(self._site, self._db, grace)
 
     def lower_fence(self) -> None:
         fence.lower_fence(self._site, self._db)
@@ -321,8 +338,9 @@ class PostgresBooks:
 def install(site: Site) -> None:
     """Make the bookkeeping tables and this migration's switch row, in one transaction; change nothing that is there."""
     with translated(site, "could not make the bookkeeping tables"), durably(site) as connection:
-        # IF NOT EXISTS alone fails where two sessions make the same table at once.
-        connection.execute(LOCK)
+        # IF NOT EXISTS alone fails where two sessions make the same table at once: then one of them tries again.
+        if flavour_of(connection).has_advisory_locks:
+            connection.execute(LOCK)
         (taken,) = connection.execute(IS_TAKEN).fetchone() or (False,)
         if taken:
             raise Unsupported(
@@ -344,8 +362,15 @@ def install(site: Site) -> None:
 @contextmanager
 def transaction(site: Site) -> Iterator[PostgresBooks]:
     """Commit when the block ends, roll back on any exception. Nothing is tried twice."""
-    with translated(site), durably(site) as connection:
-        yield PostgresBooks(site, connection)
+    books: PostgresBooks | None = None
+    try:
+        with translated(site), durably(site) as connection:
+            books = PostgresBooks(site, connection)
+            yield books
+    except BaseException:
+        for take_back in books.take_back if books else ():
+            take_back()
+        raise
 
 
 def made(site: Site) -> list[MadeObject]:

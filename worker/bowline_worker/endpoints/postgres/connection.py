@@ -16,6 +16,7 @@ from psycopg.conninfo import make_conninfo
 
 from bowline_worker.contract import (
     BadConfig,
+    Conflict,
     NotPermitted,
     Role,
     TlsMode,
@@ -52,6 +53,8 @@ SETTINGS = {
     "row_security": "off",
 }
 CONNECT_TIMEOUT_SECONDS = 10
+#: What undoes a transaction for another one's sake.
+CONFLICTS = (errors.SerializationFailure, errors.DeadlockDetected)
 
 
 def application_name(site: Site, role: Role) -> str:
@@ -59,14 +62,20 @@ def application_name(site: Site, role: Role) -> str:
     return site.session_name(role, 63)
 
 
-def conninfo(site: Site, *, replication: bool = False) -> str:
+#: A node's host and port.
+Place = tuple[str, int]
+
+
+def conninfo(site: Site, *, replication: bool = False, at: Place | None = None) -> str:
+    """What libpq is told; `at` is a node of the server, where it is not the one of the spec."""
+    host, port = at or (site.connection.host, site.connection.port)
     connection, credentials = site.connection, read_credentials(site.connection)
     options = " ".join(
         f"-c {name}={value.replace(' ', chr(92) + ' ')}" for name, value in SETTINGS.items()
     )
     parameters = {
-        "host": connection.host,
-        "port": str(connection.port),
+        "host": host,
+        "port": str(port),
         "dbname": connection.database,
         "user": credentials.username,
         "password": credentials.password.get_secret_value(),
@@ -95,10 +104,12 @@ def conninfo(site: Site, *, replication: bool = False) -> str:
     return make_conninfo("", **parameters)
 
 
-def connect(site: Site, *, autocommit: bool = True) -> psycopg.Connection[tuple[object, ...]]:
+def connect(
+    site: Site, *, autocommit: bool = True, at: Place | None = None
+) -> psycopg.Connection[tuple[object, ...]]:
     """Open an ordinary connection; `.pgconn` of it is libpq's, for what psycopg does not wrap."""
     with translated(site):
-        return psycopg.connect(conninfo(site), autocommit=autocommit, prepare_threshold=None)
+        return psycopg.connect(conninfo(site, at=at), autocommit=autocommit, prepare_threshold=None)
 
 
 def connect_replication(site: Site) -> pq.abc.PGconn:
@@ -144,6 +155,8 @@ def translated(site: Site, what: str = "") -> Iterator[None]:
         ) from error
     except errors.FeatureNotSupported as error:
         raise Unsupported(f"{site.side}: {prefix}{one_line(error)}") from error
+    except CONFLICTS as error:
+        raise Conflict(f"{site.side}: {prefix}{one_line(error)}") from error
     except psycopg.OperationalError as error:
         if error.sqlstate is None:
             raise connection_error(site, str(error)) from error
