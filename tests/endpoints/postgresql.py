@@ -25,6 +25,8 @@ TABLES = (
 
 
 class PostgresRig:
+    streams_keyless = True
+
     def __init__(self, pair: Pair) -> None:
         self._pair = pair
         for database in (pair.source, pair.target):
@@ -32,6 +34,9 @@ class PostgresRig:
         config = pair.config(include=["shop.*"])
         self.source = PostgresEndpoint(config, Side.SOURCE)
         self.target = self.sink = PostgresEndpoint(config, Side.TARGET)
+
+    def to_stream(self) -> None:
+        """It has nothing to leave out."""
 
     def _database(self, side: Side) -> Database:
         return self._pair.source if side is Side.SOURCE else self._pair.target

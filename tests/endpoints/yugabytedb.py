@@ -5,8 +5,7 @@ The endpoint works through the first node, the application through the second.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from bowline_worker.model import Change
 from endpoints.postgresql import PostgresRig, execute
 from endpoints.rig import WriteRefused
 from servers import APPLICATION, Database, MakePair
+from yugabyte_standin.refusals import KEYLESS, LEFT_OUT
 from yugabyte_standin.server import Standin
 
 
@@ -42,7 +42,8 @@ class BehindStandin(Database):
 
 
 class YugabyteRig(PostgresRig):
-    keyless = False
+    #: See refusals.KEYLESS.
+    streams_keyless = KEYLESS not in LEFT_OUT
 
     def __init__(
         self, standin: Standin, databases: tuple[Database, Database], make_pair: MakePair
@@ -52,9 +53,10 @@ class YugabyteRig(PostgresRig):
         source, target = (BehindStandin(each.server, each.name, standin) for each in databases)
         super().__init__(make_pair(source, target))
 
-    @contextmanager
-    def in_use(self) -> Iterator[None]:
-        yield
+    def to_stream(self) -> None:
+        """Select what can be streamed, as its user must."""
+        config = self._pair.config(include=["shop.*"], exclude=["shop.event"])
+        self.source = PostgresEndpoint(config, Side.SOURCE)
 
     def write(self, side: Side, changes: Sequence[Change]) -> None:
         """Write as an application of YugabyteDB does: what it undoes is written again."""

@@ -33,7 +33,7 @@ def rewrite(statement: str, pids: Callable[[], Sequence[int]], nodes: Sequence[i
     text = _HASH_CODE.sub(r"(hash_record_extended(row(\1), 0) & 65535)::int", text)
     if "yb_servers()" in text:
         listed = ", ".join(f"('127.0.0.1'::text, {port}::int8)" for port in nodes)
-        text = text.replace("yb_servers()", f"(values {listed}) yb_servers (host, port)")
+        text = text.replace("yb_servers()", f"(select * from (values {listed}) listed (host, port))")
     if _TERMINATE.search(text):
         # Only a session of one's own node can be ended.
         own = _array(pids())

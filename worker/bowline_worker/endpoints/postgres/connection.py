@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 
 import psycopg
 from psycopg import errors, pq, sql
@@ -109,7 +110,22 @@ def connect(
 ) -> psycopg.Connection[tuple[object, ...]]:
     """Open an ordinary connection; `.pgconn` of it is libpq's, for what psycopg does not wrap."""
     with translated(site):
-        return psycopg.connect(conninfo(site, at=at), autocommit=autocommit, prepare_threshold=None)
+        return _Session.connect(conninfo(site, at=at), autocommit=autocommit, prepare_threshold=None)
+
+
+class _Session(psycopg.Connection[tuple[object, ...]]):
+    """A connection whose `with` block closes it whatever happens: psycopg's leaves it open where COMMIT is refused."""
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        try:
+            super().__exit__(exc_type, exc_val, exc_tb)
+        finally:
+            self.close()
 
 
 def connect_replication(site: Site) -> pq.abc.PGconn:
