@@ -17,8 +17,8 @@ from bowline_worker.model import Change
 from endpoints.postgresql import PostgresRig, execute
 from endpoints.rig import WriteRefused
 from servers import APPLICATION, Database, MakePair
+from yugabyte_standin.process import Standin
 from yugabyte_standin.refusals import KEYLESS, LEFT_OUT
-from yugabyte_standin.server import Standin
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +31,12 @@ class BehindStandin(Database):
         # Not super(): slots make another class of this one.
         there = Database.connection(self, credentials)
         return there.model_copy(
-            update={"engine": Engine.YUGABYTEDB, "port": self.standin.nodes[0].port}
+            update={"engine": Engine.YUGABYTEDB, "port": self.standin.ports[0]}
         )
 
     def as_application(self) -> psycopg.Connection[tuple[object, ...]]:
         """A session of the application, at the other node."""
-        port = self.standin.nodes[1].port
+        port = self.standin.ports[1]
         dsn = self.server.dsn(self.name, APPLICATION, self.server.password)
         return psycopg.connect(dsn, port=port, autocommit=True)
 

@@ -56,10 +56,6 @@ class Chance:
         with self._lock:
             self.failed -= 1
 
-    def __str__(self) -> str:
-        share = self.failed / max(1, self.transactions)
-        return f"{self.failed} of {self.transactions} transactions failed by 40001 ({share:.1%})"
-
 
 @dataclass(slots=True)
 class Fate:

@@ -1,14 +1,15 @@
-"""The stand-in as a whole: nodes, each a port of its own, in front of one PostgreSQL server."""
+"""The stand-in's own process: nodes, each a port of its own, in front of one PostgreSQL server."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
+import sys
 import threading
 from collections.abc import Callable
-from typing import Self
 
-from demo.servers import Server
+import psycopg
 
 from yugabyte_standin.chance import Chance
 from yugabyte_standin.session import Session
@@ -25,30 +26,6 @@ from yugabyte_standin.wire import (
 KEY = """
 select a.attname::text from pg_index i join pg_attribute a on a.attrelid = i.indrelid and a.attnum = any (i.indkey)
 where i.indrelid = %s and i.indisprimary"""
-
-#: What a database of YugabyteDB has, and one of PostgreSQL has not. A table with a primary key has identity CHANGE as
-#: soon as it is made: FULL, below the relay.
-FURNISH = (
-    """
-create function pg_catalog.yb_table_properties(of regclass, out num_hash_key_columns int8)
-language sql stable as 'select 1::int8'""",
-    """
-create function public.standin_identity() returns event_trigger language plpgsql
-security definer set search_path = pg_catalog as $$
-declare made record;
-begin
-    for made in select d.objid::regclass as name from pg_event_trigger_ddl_commands() d
-                join pg_index i on i.indrelid = d.objid and i.indisprimary
-                join pg_class c on c.oid = d.objid and c.relkind = 'r' and c.relreplident = 'd'
-                where d.classid = 'pg_class'::regclass loop
-        execute format('alter table %s replica identity full', made.name);
-    end loop;
-end $$""",
-    """
-create event trigger standin_identity on ddl_command_end when tag in ('CREATE TABLE')
-execute function public.standin_identity()""",
-)
-
 
 class Node:
     """One port: knows its own sessions, and can end no others."""
@@ -94,7 +71,7 @@ class Node:
             while int.from_bytes(body[:4]) in (SSL_REQUEST, GSS_REQUEST):
                 client.send(b"N")
                 body = client.startup()
-            upstream = Peer(socket.create_connection(("127.0.0.1", self._standin.server.port)))
+            upstream = Peer(socket.create_connection(("127.0.0.1", self._standin.upstream)))
             upstream.send(startup_bytes(body))
             if int.from_bytes(body[:4]) == CANCEL_REQUEST:
                 upstream.close()
@@ -114,33 +91,15 @@ class Node:
 class Standin:
     """Two nodes in front of a server. `chance` counts what it made fail."""
 
-    def __init__(self, server: Server, seed: int = 0) -> None:
-        self.server = server
+    def __init__(self, upstream: int, dsn: str, seed: int) -> None:
+        self.upstream, self._dsn = upstream, dsn
         self.chance = Chance(seed)
         self.nodes: list[Node] = []
+        self.nodes += [Node(self), Node(self)]
         self._lost_replies = 0
         self._lock = threading.Lock()
 
-    def __enter__(self) -> Self:
-        self.nodes += [Node(self), Node(self)]
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for node in self.nodes:
-            node.close()
-
-    @property
-    def port(self) -> int:
-        return self.nodes[0].port
-
-    def furnish(self, database: str) -> None:
-        """Make what the relay needs in a database. Afterwards its tables with a key have identity CHANGE."""
-        with self.server.connect(database) as connection:
-            for statement in FURNISH:
-                connection.execute(statement.encode())
-
     def lose_next_reply(self) -> None:
-        """Let the next COMMIT happen, and nobody hear of it."""
         with self._lock:
             self._lost_replies += 1
 
@@ -151,5 +110,20 @@ class Standin:
         return is_lost
 
     def key(self, database: str, oid: int) -> frozenset[str]:
-        with self.server.connect(database) as connection:
+        with psycopg.connect(self._dsn, dbname=database) as connection:
             return frozenset(row[0] for row in connection.execute(KEY, (oid,)).fetchall())
+
+
+def main() -> None:
+    """Serve until the standard input ends. Each line of it is a question or an order; each answer is a line."""
+    upstream, dsn, seed = json.loads(sys.stdin.readline())
+    standin = Standin(upstream, dsn, seed)
+    answers: dict[str, Callable[[], object]] = {
+        "ports": lambda: [node.port for node in standin.nodes],
+        "counts": lambda: [standin.chance.failed, standin.chance.transactions],
+        "lose": standin.lose_next_reply,
+    }
+    for line in sys.stdin:
+        print(json.dumps(answers[line.strip()]()), flush=True)  # noqa: T201
+    for node in standin.nodes:
+        node.close()

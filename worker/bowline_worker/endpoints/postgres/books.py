@@ -357,6 +357,11 @@ def install(site: Site) -> None:
             b"insert into bowline.switch (migration) values (%s) on conflict do nothing",
             (site.migration,),
         )
+        # Triggers that are there before this row are a fence that an earlier life left standing.
+        connection.execute(
+            b"insert into bowline.gate (migration, raised) values (%s, %s) on conflict do nothing",
+            (site.migration, bool(fence.of_migration(site, connection))),
+        )
 
 
 @contextmanager
