@@ -30,6 +30,8 @@ class Peer:
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
+        # A message of an exchange must not wait for the other end's acknowledgement of the one before.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._in = sock.makefile("rb", buffering=1 << 16)
 
     def startup(self) -> bytes:
