@@ -11,9 +11,8 @@ from demo.servers import Server
 
 from oracle import server
 from oracle.server import MET
-from yugabyte_standin.process import Standin
 from servers import MIGRATOR, Database, MakePair, Pair, prepare_roles
-
+from yugabyte_standin.process import Standin
 
 #: Of the stand-ins for YugabyteDB: transactions that failed by 40001, of how many.
 COUNTS: list[tuple[int, int]] = []

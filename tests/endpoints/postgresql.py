@@ -38,11 +38,11 @@ class PostgresRig:
     def to_stream(self) -> None:
         """It has nothing to leave out."""
 
-    def _database(self, side: Side) -> Database:
+    def database(self, side: Side) -> Database:
         return self._pair.source if side is Side.SOURCE else self._pair.target
 
     def write(self, side: Side, changes: Sequence[Change]) -> None:
-        database = self._database(side)
+        database = self.database(side)
         with database.connect(APPLICATION, database.server.password) as connection:
             try:
                 with connection.transaction():
@@ -52,13 +52,13 @@ class PostgresRig:
                 raise WriteRefused from None
 
     def rows(self, side: Side, table: Table) -> list[Row]:
-        return rows(self._database(side), table)
+        return rows(self.database(side), table)
 
     def sunk(self, table: Table) -> list[Row]:
         return self.rows(Side.TARGET, table)
 
     def next_value(self, side: Side) -> int:
-        return int(self._database(side).value("select nextval('shop.item_id')"))
+        return int(self.database(side).value("select nextval('shop.item_id')"))
 
 
 def rows(database: Database, table: Table) -> list[Row]:

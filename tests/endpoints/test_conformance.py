@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -24,6 +25,7 @@ from bowline_worker.model import (
     Op,
     Position,
     SignalKind,
+    TableName,
     Transaction,
 )
 from endpoints.rig import (
@@ -101,6 +103,10 @@ def transact(lane: LaneSession, *steps: Callable[[], object]) -> None:
             raise
 
     through_conflicts(once)
+
+
+def raise_sequences(states: Mapping[TableName, SequenceState], books: Books) -> None:
+    books.raise_sequences(states)
 
 
 def lane_rows(rig: Rig) -> tuple[LaneRow, ...]:
@@ -352,9 +358,7 @@ def test_single_changes_find_one_row_of_a_table_without_a_key(receiver: Rig) -> 
         lane,
         lambda: lane.one(event(b"a", b"1"), EVENT),
         lambda: lane.one(event(b"a", b"1"), EVENT),
-        lambda: lane.one(
-            Change(Op.DELETE, EVENT.name, ("what", "at"), before=(b"a", b"1")), EVENT
-        ),
+        lambda: lane.one(Change(Op.DELETE, EVENT.name, ("what", "at"), before=(b"a", b"1")), EVENT),
     )
     lane.close()
 
@@ -427,7 +431,7 @@ def test_a_fenced_side_refuses_applications_and_takes_the_stream(receiver: Rig) 
 def test_sequences_rise_and_never_fall(receiver: Rig) -> None:
     for last in (100, 50):
         state = {SEQUENCE: SequenceState(last, 1)}
-        in_books(receiver.target, lambda books, state=state: books.raise_sequences(state))
+        in_books(receiver.target, partial(raise_sequences, state))
 
     assert receiver.next_value(Side.TARGET) == 101
 

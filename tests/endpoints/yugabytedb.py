@@ -30,9 +30,7 @@ class BehindStandin(Database):
     def connection(self, credentials: Path) -> Connection:
         # Not super(): slots make another class of this one.
         there = Database.connection(self, credentials)
-        return there.model_copy(
-            update={"engine": Engine.YUGABYTEDB, "port": self.standin.ports[0]}
-        )
+        return there.model_copy(update={"engine": Engine.YUGABYTEDB, "port": self.standin.ports[0]})
 
     def as_application(self) -> psycopg.Connection[tuple[object, ...]]:
         """A session of the application, at the other node."""
@@ -60,7 +58,7 @@ class YugabyteRig(PostgresRig):
 
     def write(self, side: Side, changes: Sequence[Change]) -> None:
         """Write as an application of YugabyteDB does: what it undoes is written again."""
-        database = self._database(side)
+        database = self.database(side)
         assert isinstance(database, BehindStandin)
         with database.as_application() as connection:
             while True:

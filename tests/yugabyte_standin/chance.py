@@ -14,7 +14,7 @@ FLOOR, CHANCE = 0.06, 0.08
 _NAME = re.compile(r"\s*(\w+)(?:\s+(\w+))?")
 #: Settings, and what only a session is asked, conflict with nobody's work.
 _QUIET = frozenset(
-    "set show reset deallocate discard savepoint release rollback identify_system".split()
+    ("set", "show", "reset", "deallocate", "discard", "savepoint", "release", "rollback")
 )
 _WORK = re.compile(r"\b(?:from|into|update|copy|create|alter|drop|truncate|lock)\b", re.IGNORECASE)
 
@@ -38,7 +38,7 @@ class Chance:
     """Counts transactions that work, and dooms some of them. Shared by all connections."""
 
     def __init__(self, seed: int = 0) -> None:
-        self._random = random.Random(seed)  # noqa: S311
+        self._random = random.Random(seed)
         self._lock = threading.Lock()
         self.transactions = self.failed = 0
 

@@ -1,4 +1,4 @@
-"""The stand-in as tests have it: a process of its own, for the driver may hold this one's interpreter while it waits."""
+"""The stand-in as tests have it: in a process of its own, for the driver may hold this interpreter while it waits."""
 
 from __future__ import annotations
 
@@ -32,7 +32,6 @@ end $$""",
 create event trigger standin_identity on ddl_command_end when tag in ('CREATE TABLE')
 execute function public.standin_identity()""",
 )
-
 
 
 class Standin:
@@ -70,6 +69,10 @@ class Standin:
     def lose_next_reply(self) -> None:
         """Let the next COMMIT happen, and nobody hear of it."""
         self._ask("lose")
+
+    def keep_replies(self) -> None:
+        """Take back what `lose_next_reply` asked for, if it has not happened."""
+        self._ask("keep")
 
     def furnish(self, database: str) -> None:
         """Make what the relay needs in a database. Afterwards its tables with a key have identity CHANGE."""

@@ -1,4 +1,4 @@
-"""What the relay changes in statements that YugabyteDB takes and PostgreSQL does not know, or would answer otherwise."""
+"""What the relay changes in statements that PostgreSQL does not know, or would answer otherwise than YugabyteDB."""
 
 from __future__ import annotations
 
@@ -11,8 +11,12 @@ VERSION = f"PostgreSQL {SERVER_VERSION} behind a relay that stands in for it"
 
 _REPLIDENT = re.compile(r"(?<![\w'])((?:\w+\.)?)relreplident\b", re.IGNORECASE)
 _PLUGIN = re.compile(r"\b(\w+\.)plugin\b", re.IGNORECASE)
-_ACTIVITY = re.compile(r"\bpg_stat_activity\b(\s+(?!where\b|on\b|join\b|order\b)\w+)?", re.IGNORECASE)
-_SLOTS = re.compile(r"\bpg_replication_slots\b(\s+(?!where\b|on\b|join\b|order\b)\w+)?", re.IGNORECASE)
+_ACTIVITY = re.compile(
+    r"\bpg_stat_activity\b(\s+(?!where\b|on\b|join\b|order\b)\w+)?", re.IGNORECASE
+)
+_SLOTS = re.compile(
+    r"\bpg_replication_slots\b(\s+(?!where\b|on\b|join\b|order\b)\w+)?", re.IGNORECASE
+)
 _HASH_CODE = re.compile(r"\byb_hash_code\s*\(([^()]*)\)", re.IGNORECASE)
 _TERMINATE = re.compile(r"\bpg_terminate_backend\s*\(\s*([^()]*?)\s*\)", re.IGNORECASE)
 
@@ -33,7 +37,9 @@ def rewrite(statement: str, pids: Callable[[], Sequence[int]], nodes: Sequence[i
     text = _HASH_CODE.sub(r"(hash_record_extended(row(\1), 0) & 65535)::int", text)
     if "yb_servers()" in text:
         listed = ", ".join(f"('127.0.0.1'::text, {port}::int8)" for port in nodes)
-        text = text.replace("yb_servers()", f"(select * from (values {listed}) listed (host, port))")
+        text = text.replace(
+            "yb_servers()", f"(select * from (values {listed}) listed (host, port))"
+        )
     if _TERMINATE.search(text):
         # Only a session of one's own node can be ended.
         own = _array(pids())

@@ -27,6 +27,7 @@ KEY = """
 select a.attname::text from pg_index i join pg_attribute a on a.attrelid = i.indrelid and a.attnum = any (i.indkey)
 where i.indrelid = %s and i.indisprimary"""
 
+
 class Node:
     """One port: knows its own sessions, and can end no others."""
 
@@ -103,6 +104,10 @@ class Standin:
         with self._lock:
             self._lost_replies += 1
 
+    def keep_replies(self) -> None:
+        with self._lock:
+            self._lost_replies = 0
+
     def take_lost_reply(self) -> bool:
         with self._lock:
             is_lost = self._lost_replies > 0
@@ -122,8 +127,9 @@ def main() -> None:
         "ports": lambda: [node.port for node in standin.nodes],
         "counts": lambda: [standin.chance.failed, standin.chance.transactions],
         "lose": standin.lose_next_reply,
+        "keep": standin.keep_replies,
     }
     for line in sys.stdin:
-        print(json.dumps(answers[line.strip()]()), flush=True)  # noqa: T201
+        print(json.dumps(answers[line.strip()]()), flush=True)
     for node in standin.nodes:
         node.close()

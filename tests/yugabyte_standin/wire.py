@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
 
 _LENGTH = struct.Struct(">I")
@@ -51,15 +52,13 @@ class Peer:
             raise Closed from error
 
     def close(self) -> None:
-        try:
+        with suppress(OSError):
             self.sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
         self.sock.close()
 
     def _read(self, size: int) -> bytes:
         try:
-            data = self._in.read(size)
+            data = bytes(self._in.read(size))
         except (OSError, ValueError) as error:
             raise Closed from error
         if len(data) < size:

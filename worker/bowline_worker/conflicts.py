@@ -57,7 +57,7 @@ def again(
     """Make a method run again at a conflict."""
 
     @wraps(method)
-    def patient(self: Self, *args: Arguments.args, **options: Arguments.kwargs) -> Answer:
+    def patient(self: Self, /, *args: Arguments.args, **options: Arguments.kwargs) -> Answer:
         return through_conflicts(lambda: method(self, *args, **options))
 
     return patient

@@ -11,8 +11,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from bowline_worker.contract import BowlineError
 from bowline_worker.conflicts import in_books
+from bowline_worker.contract import BowlineError
 from bowline_worker.endpoints.base import Endpoint
 from bowline_worker.saga_rows import dead_slots
 

@@ -64,9 +64,7 @@ def settle(context: Context) -> bool:
     number = context.side(primary).beat()
     until = time.monotonic() + SETTLE_SECONDS
     while not context.stop.is_set():
-        rows = in_books(
-            context.side(primary.other), lambda books: books.lanes(primary, lock=False)
-        )
+        rows = in_books(context.side(primary.other), lambda books: books.lanes(primary, lock=False))
         if rows and min(row.beat for row in rows) >= number:
             return False
         if time.monotonic() > until:

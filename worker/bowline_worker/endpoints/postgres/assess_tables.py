@@ -102,7 +102,7 @@ def no_way_back(look: Look) -> Iterator[Finding]:
     """Tables that could be copied here, and of whose rows no stream from here would tell."""
     if not look.is_origin:
         return
-    tables = look.selection.leaves and identity.unstreamable(look.db, look.site.config)
+    tables = identity.unstreamable(look.db, look.site.config)
     if not look.is_source and not look.site.config.existing_schema and look.other is not None:
         # The tables are not here yet: they will be as they are there.
         is_blind = not flavour_of(look.db).streams_keyless

@@ -110,7 +110,9 @@ def connect(
 ) -> psycopg.Connection[tuple[object, ...]]:
     """Open an ordinary connection; `.pgconn` of it is libpq's, for what psycopg does not wrap."""
     with translated(site):
-        return _Session.connect(conninfo(site, at=at), autocommit=autocommit, prepare_threshold=None)
+        return _Session.connect(
+            conninfo(site, at=at), autocommit=autocommit, prepare_threshold=None
+        )
 
 
 class _Session(psycopg.Connection[tuple[object, ...]]):

@@ -103,7 +103,7 @@ def raise_fence(site: Site, connection: Db, grace: float) -> list[Callable[[], N
         with connect(site) as own:
             make_function(own)
             make(site, own, _fenced(site, own))
-        return [gate.raise_gate(site, grace)]
+        return [gate.raise_gate(site, connection, grace)]
     make_function(connection)
     locked: set[str] = set()
     # Again, because a partition may have come while we waited; none does once its parent is locked.

@@ -1,7 +1,10 @@
 """What this server can: PostgreSQL, or YugabyteDB, which speaks the same protocol and can't do all of the same.
 
 The only module that knows one from the other; beside each difference stands where it is said. What no source was found
-for is not relied on (docs/yugabytedb.md lists it).
+for is not relied on (docs/yugabytedb.md lists it). In the addresses
+
+    LOGICAL  https://docs.yugabyte.com/stable/additional-features/change-data-capture/using-logical-replication
+    ISSUES   https://github.com/yugabyte/yugabyte-db/issues
 """
 
 from __future__ import annotations
@@ -57,27 +60,27 @@ POSTGRESQL: Final = Flavour(
 YUGABYTEDB: Final = Flavour(
     name="YugabyteDB",
     # pgoutput does not know identity CHANGE, which is that of every table unless somebody changed it:
-    # https://docs.yugabyte.com/stable/additional-features/change-data-capture/using-logical-replication/key-concepts/#output-plugin
+    # LOGICAL/key-concepts/#output-plugin
     plugin="yboutput",
-    # https://github.com/yugabyte/yugabyte-db/issues/24843 (no ctid), https://github.com/yugabyte/yugabyte-db/issues/1284 (ybctid in statements)
+    # ISSUES/24843 (no ctid), ISSUES/1284 (ybctid in statements)
     row_place="ybctid",
     # There is no ctid; ranges of yb_hash_code() of a hash-sharded key go to the tablets that have them:
     # https://docs.yugabyte.com/stable/api/ysql/exprs/func_yb_hash_code/
     has_pages=False,
     # Only ACCESS SHARE: https://docs.yugabyte.com/stable/api/ysql/the-sql-language/statements/txn_lock/
     # and DDL is no part of the transaction around it; with the flag that makes it one, there are no streams:
-    # https://docs.yugabyte.com/stable/additional-features/change-data-capture/using-logical-replication/#limitations ("CDC currently doesn't support Transactional DDL")
+    # LOGICAL/#limitations ("CDC currently doesn't support Transactional DDL")
     locks_tables=False,
-    # https://github.com/yugabyte/yugabyte-db/issues/3642: none before v2025.1.
+    # ISSUES/3642: none before v2025.1.
     has_advisory_locks=False,
-    # https://docs.yugabyte.com/stable/additional-features/change-data-capture/using-logical-replication/#limitations: no pg_current_wal_lsn, pg_wal_lsn_diff, IDENTIFY_SYSTEM;
-    # https://docs.yugabyte.com/stable/additional-features/change-data-capture/using-logical-replication/key-concepts/#lsn: a position means something to its own slot alone.
+    # LOGICAL/#limitations: no pg_current_wal_lsn, no pg_wal_lsn_diff, no IDENTIFY_SYSTEM;
+    # LOGICAL/key-concepts/#lsn: a position means something to its own slot alone.
     has_one_log=False,
-    # https://github.com/yugabyte/yugabyte-db/issues/19263
+    # ISSUES/19263
     has_temporary_slots=False,
     # https://striim.com/docs/en/yugabytedb-operational-considerations.html
     streams_keyless=False,
-    # CHANGE: the new values of what changed, and the key: https://docs.yugabyte.com/stable/additional-features/change-data-capture/using-logical-replication/key-concepts/#replica-identity
+    # CHANGE: the new values of what changed, and the key: LOGICAL/key-concepts/#replica-identity
     # The identity at the slot's creation holds for the slot, so it is set before (same place).
     identities="cdf",
     # pg_stat_activity shows the processes of the node that is asked; yb_servers() lists the nodes:

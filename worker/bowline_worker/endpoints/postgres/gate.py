@@ -84,13 +84,19 @@ class Older:
     began: str
 
 
-def raise_gate(site: Site, grace: float) -> Callable[[], None]:
-    """Refuse writes at once, and wait until nobody is left who may not have heard. Returns what takes it back."""
+def raise_gate(site: Site, step: Db, grace: float) -> Callable[[], None]:
+    """Refuse writes at once, and wait until nobody is left who may not have heard. Returns what takes it back.
+
+    `step` is the caller's transaction, which must not be idle for long.
+    """
     through_conflicts(lambda: _set(site, RAISE))
     try:
-        with translated(site, "could not end the writers that hold up the fence"):
-            with connect(site) as connection, nodes(site, connection) as there:
-                _outlive(site, there, grace)
+        with (
+            translated(site, "could not end the writers that hold up the fence"),
+            connect(site) as connection,
+            nodes(site, connection) as there,
+        ):
+            _outlive(site, step, there, grace)
     except BaseException:
         take_back(site)
         raise
@@ -126,14 +132,17 @@ def _set(site: Site, statement: str) -> None:
 
 
 def _take_back_once(site: Site) -> None:
-    with translated(site, "could not take the fence back"), connect(site) as connection:
-        with connection.transaction():
-            rows = records(connection, FENCED, {"migration": site.migration})
-            if rows and not rows[0]["fenced"]:
-                lower_gate(site, connection)
+    with (
+        translated(site, "could not take the fence back"),
+        connect(site) as connection,
+        connection.transaction(),
+    ):
+        rows = records(connection, FENCED, {"migration": site.migration})
+        if rows and not rows[0]["fenced"]:
+            lower_gate(site, connection)
 
 
-def _outlive(site: Site, there: list[Node], grace: float) -> None:
+def _outlive(site: Site, step: Db, there: list[Node], grace: float) -> None:
     """Wait until the transactions of now are over, at all nodes; end what is left after the grace."""
     waited = {node.place: _older(site, node) for node in there}
     deadline = time.monotonic() + grace
@@ -152,6 +161,7 @@ def _outlive(site: Site, there: list[Node], grace: float) -> None:
         if over >= 0:
             for node in there:
                 node.db.execute(END.encode(), ([each.pid for each in left[node.place]],))
+        step.execute(b"select")
         time.sleep(POLL_SECONDS)
 
 

@@ -24,7 +24,13 @@ from bowline_worker.contract import (
 from bowline_worker.endpoints import origins
 from bowline_worker.endpoints.base import Chunk, Reader
 from bowline_worker.endpoints.postgres.catalog import records
-from bowline_worker.endpoints.postgres.connection import CONFLICTS, connect, one_line, quote, translated
+from bowline_worker.endpoints.postgres.connection import (
+    CONFLICTS,
+    connect,
+    one_line,
+    quote,
+    translated,
+)
 from bowline_worker.endpoints.postgres.copying import copy_in
 from bowline_worker.endpoints.site import Site
 from bowline_worker.model import Position, Table, TableName

@@ -91,9 +91,7 @@ def check(
 
 def _check_beat(site: Site, newest: int, seen: Lineage | None) -> None:
     if seen is not None and newest < seen.beat:
-        raise went_back(
-            site.side, f"heartbeat {seen.beat} was written, and {newest} is the newest"
-        )
+        raise went_back(site.side, f"heartbeat {seen.beat} was written, and {newest} is the newest")
 
 
 def _left(stream: pq.abc.PGconn, old: str, timeline: str) -> Position | None:

@@ -1,4 +1,4 @@
-"""The nodes of a server: where sessions are known and can be ended. PostgreSQL has one, YugabyteDB one for each tserver."""
+"""The nodes of a server, where sessions are known and can be ended: PostgreSQL is one, YugabyteDB has several."""
 
 from __future__ import annotations
 

@@ -260,13 +260,12 @@ def _end(site: Site, connection: Db, name: str) -> bool:
         if not flavour_of(connection).has_nodes:
             return bool(connection.execute(END, (name,)).fetchall())
         # All of them: nothing keeps a second consumer off a slot of YugabyteDB.
-        return any([bool(node.db.execute(END_AT_NODE, (name,)).fetchall()) for node in there])
+        ended = [node.db.execute(END_AT_NODE, (name,)).fetchall() for node in there]
+        return any(ended)
 
 
 def _rows(connection: Db) -> Records:
-    return records(
-        connection, SLOTS if flavour_of(connection).has_one_log else SLOTS_OF_YUGABYTEDB
-    )
+    return records(connection, SLOTS if flavour_of(connection).has_one_log else SLOTS_OF_YUGABYTEDB)
 
 
 def retention(site: Site, stream: StreamId) -> Retention:
