@@ -51,7 +51,7 @@ crds: $(READY) ## Write crds/, and the chart's copy, anew from api.py
 	@mkdir -p crds && $(VENV)/bin/bowline crd > crds/databasemigrations.yaml
 	@cp crds/databasemigrations.yaml charts/bowline/files/crds/
 
-conformance: $(READY) ## The endpoints' suite: ENDPOINT=memory, postgresql or oracle; none: all
+conformance: $(READY) ## The endpoints' suite: ENDPOINT=memory, postgresql, yugabytedb or oracle; none: all
 	ENDPOINT=$(ENDPOINT) $(RUN) -m pytest tests/endpoints
 
 soak: $(READY) ## The road under kill -9 of every role: SEEDS=20 of them, or SEED=N alone; SOURCE=oracle: from its stand-in

@@ -12,6 +12,7 @@ from demo.servers import Server
 from oracle import server
 from oracle.server import MET
 from servers import MIGRATOR, Database, MakePair, Pair, prepare_roles
+from yugabyte_standin.chance import LEAST_SHARE
 from yugabyte_standin.process import Standin
 
 #: Of the stand-ins for YugabyteDB: transactions that failed by 40001, of how many.
@@ -81,6 +82,12 @@ def make_pair(tmp_path: Path) -> MakePair:
 def pair(databases: tuple[Database, Database], make_pair: MakePair) -> Pair:
     """A migration between two empty databases of one server."""
     return make_pair(*databases)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run in which the stand-in for YugabyteDB made fewer transactions fail than it must."""
+    if any(failed < LEAST_SHARE * transactions for failed, transactions in COUNTS):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

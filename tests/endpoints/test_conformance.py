@@ -1,4 +1,4 @@
-"""What an endpoint promises, for every engine: `make conformance ENDPOINT=memory|postgresql|oracle`."""
+"""What an endpoint promises, for every engine: `make conformance ENDPOINT=memory|postgresql|yugabytedb|oracle`."""
 
 from __future__ import annotations
 

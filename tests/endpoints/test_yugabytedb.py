@@ -71,7 +71,9 @@ def test_the_flavour_is_what_the_server_says_it_is(rig: YugabyteRig, pair: Pair)
 
 
 @pytest.mark.parametrize(
-    ("statement", "refusal"), zip(REFUSED, REFUSALS, strict=True), ids=[r.what for r in REFUSALS]
+    ("statement", "refusal"),
+    list(zip(REFUSED, REFUSALS, strict=True)),
+    ids=[r.what for r in REFUSALS],
 )
 def test_each_refusal_is_known_by_its_statement_and_says_where_it_is_from(
     statement: str, refusal: object
@@ -190,9 +192,11 @@ def test_a_truncate_that_no_stream_would_tell_is_refused(rig: YugabyteRig) -> No
     rig.source.prepare_origin()
     rig.write(Side.SOURCE, [insert(1)])
 
-    with behind(rig, Side.SOURCE).as_application() as application:
-        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction, match="TRUNCATE"):
-            _until_done(application, "truncate shop.item")
+    with (
+        behind(rig, Side.SOURCE).as_application() as application,
+        pytest.raises(psycopg.errors.ReadOnlySqlTransaction, match="TRUNCATE"),
+    ):
+        _until_done(application, "truncate shop.item")
 
     assert len(rig.rows(Side.SOURCE, ITEM)) == 1
 
