@@ -53,7 +53,7 @@ class MemoryRig:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run each test for each engine, or for the one that is asked for."""
-    if "engine" in metafunc.fixturenames:
+    if {"rig", "engine"} <= set(metafunc.fixturenames):
         asked = os.environ.get("ENDPOINT", "")
         if asked and asked not in ENGINES:
             raise pytest.UsageError(f"ENDPOINT={asked}: use one of {', '.join(ENGINES)}")
