@@ -63,6 +63,13 @@ def application_name(site: Site, role: Role) -> str:
     return site.session_name(role, 63)
 
 
+def options() -> str:
+    """The settings, as libpq's `options`."""
+    return " ".join(
+        f"-c {name}={value.replace(' ', chr(92) + ' ')}" for name, value in SETTINGS.items()
+    )
+
+
 #: A node's host and port.
 Place = tuple[str, int]
 
@@ -71,9 +78,6 @@ def conninfo(site: Site, *, replication: bool = False, at: Place | None = None) 
     """What libpq is told; `at` is a node of the server, where it is not the one of the spec."""
     host, port = at or (site.connection.host, site.connection.port)
     connection, credentials = site.connection, read_credentials(site.connection)
-    options = " ".join(
-        f"-c {name}={value.replace(' ', chr(92) + ' ')}" for name, value in SETTINGS.items()
-    )
     parameters = {
         "host": host,
         "port": str(port),
@@ -83,7 +87,7 @@ def conninfo(site: Site, *, replication: bool = False, at: Place | None = None) 
         "application_name": application_name(site, site.config.role),
         "connect_timeout": str(CONNECT_TIMEOUT_SECONDS),
         "client_encoding": "UTF8",
-        "options": options,
+        "options": options(),
         "sslmode": str(connection.tls_mode),
         # A silent peer must not hold a step of a switch for hours.
         "keepalives_idle": "10",
