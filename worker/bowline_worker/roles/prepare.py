@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from bowline_worker.bookkeeping import LaneRow
-from bowline_worker.contract import Side, Unsupported
+from bowline_worker.contract import Side, TargetNotEmpty, Unsupported
 from bowline_worker.roles import Context
 
 log = logging.getLogger("bowline")
@@ -42,5 +42,17 @@ def run(context: Context) -> None:
                     for lane in range(config.lanes)
                 ],
             )
-    context.report.update(message="prepared")
+    emptied = _empty(context) if config.target_not_empty is TargetNotEmpty.TRUNCATE else []
+    context.report.update(
+        message="prepared" + f"; emptied on the target: {', '.join(emptied)}" * bool(emptied)
+    )
     log.info("prepared", extra={"fields": {"lanes": config.lanes}})
+
+
+def _empty(context: Context) -> list[str]:
+    """Delete what the target's tables hold, after all that could refuse, and only before anything has begun."""
+    with context.source.books() as books:
+        row = books.switch()
+        # The source knows what was begun, even should the target's bookkeeping be gone.
+        has_begun = row.attempt or row.opened or context.source.slots()
+    return [] if has_begun else context.target.empty()

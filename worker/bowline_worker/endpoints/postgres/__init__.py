@@ -26,6 +26,7 @@ from bowline_worker.endpoints.postgres import (
     books,
     catalog,
     digest,
+    emptying,
     lane,
     lineage,
     pgoutput,
@@ -85,6 +86,9 @@ class PostgresEndpoint:
 
     def prepare_receiver(self, *, fenced: bool) -> None:
         prepare.prepare_receiver(self.site, fenced=fenced)
+
+    def empty(self) -> list[str]:
+        return emptying.empty(self.site)
 
     def cleanup(self, *, keep_fence: bool) -> list[str]:
         return prepare.cleanup(self.site, keep_fence=keep_fence)
