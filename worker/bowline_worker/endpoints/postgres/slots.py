@@ -17,7 +17,7 @@ from bowline_worker.bookkeeping import MadeObject, StreamId
 from bowline_worker.contract import NotPermitted, TryAgain, Unsafe, Unsupported
 from bowline_worker.endpoints.base import Retention
 from bowline_worker.endpoints.postgres import made, names
-from bowline_worker.endpoints.postgres.catalog import Db, records
+from bowline_worker.endpoints.postgres.catalog import Db, Records, records
 from bowline_worker.endpoints.postgres.connection import connect, translated
 from bowline_worker.endpoints.postgres.frames import position_from
 from bowline_worker.endpoints.site import Site
@@ -38,7 +38,9 @@ select s.slot_name::text as name, s.plugin::text as plugin, s.database::text as 
        s.active_pid as pid, s.confirmed_flush_lsn::text as confirmed,
        coalesce(to_jsonb(s) ->> 'wal_status', '') as wal_status,
        coalesce(to_jsonb(s) ->> 'invalidation_reason', '') as invalidated,
-       coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn), 0)::int8 as retained
+       coalesce(pg_wal_lsn_diff(
+           case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_lsn() end,
+           s.restart_lsn), 0)::int8 as retained
 from pg_replication_slots s where not s.temporary"""
 KEEP_BYTES = """
 select setting::int8 * 1024 * 1024 from pg_settings where name = 'max_slot_wal_keep_size'"""
@@ -190,6 +192,16 @@ def disarm(site: Site, below: int) -> None:
         _drop_below(connection, site, below)
 
 
+def of_name(connection: Db, site: Site) -> Records:
+    """All slots of the server that have a name of this migration's, whoever made them."""
+    database = site.connection.database
+    return [
+        row
+        for row in records(connection, SLOTS)
+        if names.slot_number(site.migration, database, row["name"]) is not None
+    ]
+
+
 def slots(site: Site) -> list[int]:
     """The numbers of this migration's slots in this database."""
     with translated(site, "could not read the slots"), connect(site) as connection:
@@ -201,7 +213,8 @@ def _numbers(connection: Db, site: Site) -> list[int]:
     found = (
         names.slot_number(site.migration, database, row["name"])
         for row in records(connection, SLOTS)
-        if row["database"] == database
+        # What another plugin's reader made under such a name is not ours to drop.
+        if row["database"] == database and row["plugin"] == PLUGIN
     )
     return sorted(number for number in found if number is not None)
 
