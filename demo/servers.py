@@ -116,8 +116,12 @@ class Server:
         parent: Path | None = None,
         address: str = "",
         network: str = "",
+        standby_of: Server | None = None,
     ) -> None:
-        """Beside loopback it listens on `address`, to clients of `network`, where those are given."""
+        """Beside loopback it listens on `address`, to clients of `network`, where those are given.
+
+        As a standby it is a copy of another server, whose changes it follows; it takes no writes.
+        """
         self.keep = keep
         self.password = secrets.token_urlsafe(12)
         self.port = 0
@@ -133,7 +137,10 @@ class Server:
         if address:
             self._settings["listen_addresses"] = f"127.0.0.1,{address}"
         self._network = network
-        self._initdb()
+        if standby_of is None:
+            self._initdb()
+        else:
+            self._copy(standby_of)
 
     @property
     def data(self) -> Path:
@@ -302,6 +309,17 @@ class Server:
             with (self.data / "pg_hba.conf").open("a", encoding="utf-8") as rules:
                 for what in ("all", "replication"):
                     rules.write(f"host {what} all {self._network} scram-sha-256\n")
+
+    def _copy(self, primary: Server) -> None:
+        self.password = primary.password
+        self._own(self.directory)
+        command = self._command(
+            str(self.binaries / "pg_basebackup"), "--pgdata", str(self.data), "--dbname", primary.dsn(),
+            "--write-recovery-conf", "--checkpoint=fast", "--no-sync", bound=True,
+        )  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=_clean())
+        if done.returncode:
+            raise NoServer(f"pg_basebackup failed: {done.stderr.strip()}")
 
     def _try_start(self, port: int) -> bool:
         command = [str(self.binaries / "postgres"), "-D", str(self.data), "-p", str(port)]

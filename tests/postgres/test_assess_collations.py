@@ -9,9 +9,7 @@ from bowline_worker.contract import Finding, Role, Severity, Side
 from bowline_worker.endpoints import open_endpoint
 from servers import Database, MakePair, Pair
 
-LOOSE = (
-    "create collation public.loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false)"
-)
+LOOSE = "create collation public.loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false)"
 TABLE = "create table public.item (id int primary key, name text{} not null, more text{})"
 DIFFERS = "CollationDiffers"
 

@@ -89,9 +89,7 @@ def columns(look: Look) -> Iterator[Finding]:
     for name in theirs.keys() & ours.keys():
         there, here = theirs[name], ours[name]
         is_unique = there.is_unique or here.is_unique
-        may_collide = there.exact != here.exact or (
-            not there.exact and there.order != here.order
-        )
+        may_collide = there.exact != here.exact or (not there.exact and there.order != here.order)
         if is_unique and (may_collide or (here.folds and not same_letters)):
             yield look.error(
                 "CollationDiffers",

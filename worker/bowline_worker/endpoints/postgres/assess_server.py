@@ -93,7 +93,9 @@ def slots_taken(look: Look) -> Iterator[Finding]:
     if look.has_begun or not look.is_origin:
         return
     for row in slots.of_name(look.db, look.site):
-        what = f"plugin {row['plugin']}, database {row['database']}" if row["plugin"] else "physical"
+        what = (
+            f"plugin {row['plugin']}, database {row['database']}" if row["plugin"] else "physical"
+        )
         in_use = f", in use by session {row['pid']}" if row["pid"] else ""
         yield look.error(
             "ForeignSlot",
