@@ -171,7 +171,7 @@ class Snapshot(Part):
     pods: int = Field(default=1, ge=1, le=64)
     """In a cluster: pods that copy side by side, each `parallelism` chunks at once."""
     target_not_empty: TargetNotEmpty = TargetNotEmpty.REFUSE
-    """With schema.mode Existing: rows found on the target. Truncate deletes them, once, before the first row is copied."""
+    """With schema.mode Existing: rows found on the target. Truncate deletes them, once, before the copy."""
 
 
 class Stream(Part):

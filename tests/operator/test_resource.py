@@ -120,7 +120,7 @@ def test_what_this_version_cannot_do_is_named() -> None:
 def test_rows_of_a_target_are_deleted_only_where_its_tables_are_the_users() -> None:
     truncate = {"targetNotEmpty": "Truncate"}
     assert unsupported(a_spec(snapshot=truncate, schema={"mode": "Existing"})) == []
-    with pytest.raises(ValueError, match="only with schema.mode Existing"):
+    with pytest.raises(ValueError, match=r"only with schema\.mode Existing"):
         a_spec(snapshot=truncate)
 
     (refused,) = unsupported(
