@@ -12,9 +12,6 @@ from mistakes.walk import Case, Do, Wrong, nothing
 #: Nothing listens there: port 1 is nobody's on a machine that runs databases.
 CLOSED_PORT = 1
 GATE_SECONDS = 90
-#: 12 KB a row that no compression makes smaller.
-NOISE = """
-update customer set name = (select string_agg(md5(random()::text || id), '') from generate_series(1, 400))"""
 WAITS = """
 select exists (select from pg_locks where locktype = 'advisory' and not granted
                and database = (select oid from pg_database where datname = current_database()))"""
@@ -206,21 +203,6 @@ def with_gate(here: Setting) -> None:
     here.edit(lambda spec: spec["schema"].update(acceptedIssues=["FiresForReplicatedRows"]))
 
 
-def full_journal(here: Setting) -> None:
-    """Apply stands at a lock, and the source writes more than the journal takes."""
-    here.gate("target", "lock table customer in access exclusive mode")
-    here.sql("source", *[NOISE] * 8)
-
-
-def small_journal(here: Setting) -> None:
-    here.edit(lambda spec: spec.update(journal={"volume": {"size": "1Mi"}}))
-
-
-def large_journal(here: Setting) -> None:
-    here.edit(lambda spec: spec.update(journal={"volume": {"size": "1Gi"}}))
-    here.open_gates()
-
-
 def small_disk(here: Setting) -> None:
     here.move_to_small_disk("target", 32)
 
@@ -382,7 +364,4 @@ CASES = (
     Case(name="the target's disk fills while it streams", reason="DiskFull", says="No space left",
          own_target=True, before=small_disk, since="Streaming", leaves_nothing=False,
          make=both(caught_up, disk_fills), mend=lambda here: here.make_room()),
-    Case(name="the journal is full", reason="JournalFull", says="journal",
-         before=small_journal, since="Streaming", leaves_nothing=False,
-         make=both(caught_up, full_journal), mend=large_journal),
 )  # fmt: skip
