@@ -117,10 +117,12 @@ class Server:
         address: str = "",
         network: str = "",
         locales: Sequence[str] = (),
+        standby_of: Server | None = None,
     ) -> None:
         """Beside loopback it listens on `address`, to clients of `network`, where those are given.
 
         It knows those of the `locales` (`ja_JP`) whose sources this machine has, by the name `ja_JP.utf8`.
+        As a standby it is a copy of another server, whose changes it follows; it takes no writes.
         """
         self.keep = keep
         self.password = secrets.token_urlsafe(12)
@@ -138,7 +140,10 @@ class Server:
             self._settings["listen_addresses"] = f"127.0.0.1,{address}"
         self._network = network
         self._locales = self._make_locales(locales)
-        self._initdb()
+        if standby_of is None:
+            self._initdb()
+        else:
+            self._copy(standby_of)
 
     @property
     def data(self) -> Path:
@@ -318,6 +323,17 @@ class Server:
             with (self.data / "pg_hba.conf").open("a", encoding="utf-8") as rules:
                 for what in ("all", "replication"):
                     rules.write(f"host {what} all {self._network} scram-sha-256\n")
+
+    def _copy(self, primary: Server) -> None:
+        self.password = primary.password
+        self._own(self.directory)
+        command = self._command(
+            str(self.binaries / "pg_basebackup"), "--pgdata", str(self.data), "--dbname", primary.dsn(),
+            "--write-recovery-conf", "--checkpoint=fast", "--no-sync", bound=True,
+        )  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=_clean())
+        if done.returncode:
+            raise NoServer(f"pg_basebackup failed: {done.stderr.strip()}")
 
     def _try_start(self, port: int) -> bool:
         command = [str(self.binaries / "postgres"), "-D", str(self.data), "-p", str(port)]

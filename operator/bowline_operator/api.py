@@ -14,7 +14,7 @@ from pydantic.alias_generators import to_camel
 
 from bowline_operator.durations import Duration, Quantity
 from bowline_operator.status import Status
-from bowline_worker.contract import Engine, LosingSide, TlsMode, Values
+from bowline_worker.contract import Engine, LosingSide, TargetNotEmpty, TlsMode, Values
 
 GROUP = "bowline.dev"
 VERSION = "v1alpha1"
@@ -170,6 +170,8 @@ class Snapshot(Part):
     """Rows, as estimated, in one chunk."""
     pods: int = Field(default=1, ge=1, le=64)
     """In a cluster: pods that copy side by side, each `parallelism` chunks at once."""
+    target_not_empty: TargetNotEmpty = TargetNotEmpty.REFUSE
+    """With schema.mode Existing: rows found on the target. Truncate deletes them, once, before the copy."""
 
 
 class Stream(Part):
@@ -333,6 +335,15 @@ class Spec(Part):
         return self
 
     @model_validator(mode="after")
+    def _only_what_is_there_can_be_emptied(self) -> Self:
+        is_asked = self.snapshot.target_not_empty is not TargetNotEmpty.REFUSE
+        if is_asked and self.schema_.mode is not SchemaMode.EXISTING:
+            raise ValueError(
+                "snapshot.targetNotEmpty: only with schema.mode Existing: Migrate makes the tables, and they are empty"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _one_node_is_enough(self) -> Self:
         # Those who share the volume are placed beside each other, the first of them anywhere. A scheduler lets a
         # first one through only where it fulfils all its terms itself, which another's can't be.
@@ -381,6 +392,9 @@ def unsupported(spec: Spec) -> list[str]:
             spec.source.engine is Engine.ORACLE and spec.schema_.mode is SchemaMode.MIGRATE
         ),
         "spec.target.engine: Oracle": spec.target.engine is Engine.ORACLE,
+        "spec.snapshot.targetNotEmpty: AppendIfEqual (empty the tables, or use Truncate)": (
+            spec.snapshot.target_not_empty is TargetNotEmpty.APPEND_IF_EQUAL
+        ),
         "spec.schema.overrides": spec.schema_.overrides is not None,
         "spec.schema.deferIndexes: false": not spec.schema_.defer_indexes,
         "spec.journal.objectStore": spec.journal.object_store is not None,

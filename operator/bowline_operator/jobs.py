@@ -117,6 +117,7 @@ def config_for(job: JobSpec, resource: DatabaseMigration, *, uid: str, places: P
         losing_side=spec.completion.losing_side,
         primary=job.primary,
         existing_schema=spec.schema_.mode is SchemaMode.EXISTING,
+        target_not_empty=spec.snapshot.target_not_empty,
         accepted_issues=spec.schema_.accepted_issues,
         parallelism=spec.snapshot.parallelism,
         chunk_rows=spec.snapshot.chunk_rows,

@@ -77,6 +77,7 @@ class _Runner:
             while self.stop_code is None:
                 pause = await self._one_pass()
                 if self._has_ended():
+                    self._let_go()
                     break
                 await self._sleep(min(pause, CALM))
         finally:
@@ -164,6 +165,11 @@ class _Runner:
         if self.children.running():
             return self.until(self.status)
         return self.status.phase is Phase.COMPLETED or self.until(self.status)
+
+    def _let_go(self) -> None:
+        """Leave no rows of the databases on disk when all is done; a cluster drops the journal's volume then."""
+        if self.status.phase is Phase.COMPLETED and not self.children.running():
+            self.state.drop_rows()
 
     async def _farewell(self) -> None:
         """Stop all workers cleanly, and by force who takes too long."""

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -58,6 +59,11 @@ class StateDir:
     @property
     def lock_file(self) -> Path:
         return self.path / "lock"
+
+    def drop_rows(self) -> None:
+        """Remove the journal and the workers' scratch space; what was told of the migration stays."""
+        for place in (self.journal, *self.jobs.glob("*/work")):
+            shutil.rmtree(place, ignore_errors=True)
 
     def secret(self, name: str) -> Path:
         return self.path / "secrets" / name

@@ -187,6 +187,12 @@ class MemoryEndpoint:
     def prepare_receiver(self, *, fenced: bool) -> None:
         self.db.switch = replace(self.db.switch or SwitchRow(), fenced=fenced)
 
+    def empty(self) -> list[str]:
+        full = [str(name) for name, rows in self.db.rows.items() if rows]
+        for rows in self.db.rows.values():
+            rows.clear()
+        return sorted(full)
+
     def cleanup(self, *, keep_fence: bool) -> list[str]:
         fenced = keep_fence and self.db.switch is not None and self.db.switch.fenced
         self.db.switch = SwitchRow(fenced=True) if fenced else None

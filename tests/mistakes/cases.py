@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import signal
+import time
 
+from bowline_worker.endpoints.postgres import names
 from mistakes.setting import Setting, Spec
-from mistakes.walk import Case, Do, nothing
+from mistakes.walk import Case, Do, Wrong, nothing
 
 #: Nothing listens there: port 1 is nobody's on a machine that runs databases.
 CLOSED_PORT = 1
+GATE_SECONDS = 90
+WAITS = """
+select exists (select from pg_locks where locktype = 'advisory' and not granted
+               and database = (select oid from pg_database where datname = current_database()))"""
 
 
 def spec(side: str, **fields: object) -> Do:
@@ -64,6 +70,10 @@ def stop(side: str) -> Do:
     return lambda here: here.servers[side].stop(signal.SIGINT)
 
 
+def crash(side: str) -> Do:
+    return lambda here: here.servers[side].stop(signal.SIGQUIT)
+
+
 def start(side: str) -> Do:
     def do(here: Setting) -> None:
         here.servers[side].start()
@@ -85,6 +95,124 @@ def senders(here: Setting) -> None:
     server = here.servers["source"]
     server.change(max_wal_senders="10")
     server.restart()
+
+
+def standby(side: str) -> Do:
+    return lambda here: here.edit(lambda spec: spec[side].update(port=here.standby(side).port))
+
+
+def foreign_slot(here: Setting) -> None:
+    """One that another program made by this name, for a plugin of its own."""
+    name = names.slot("default.shop", here.database, 0)
+    here.sql("source", f"select pg_create_logical_replication_slot('{name}', 'test_decoding')")
+
+
+def foreign_slot_goes(here: Setting) -> None:
+    here.sql(
+        "source",
+        "select pg_drop_replication_slot(slot_name) from pg_replication_slots"
+        " where database = current_database()",
+    )
+
+
+def policy(value: str) -> Do:
+    return lambda here: here.edit(lambda spec: spec.update(snapshot={"targetNotEmpty": value}))
+
+
+def wait_for(here: Setting, side: str, query: str) -> None:
+    """Wait until the query answers true: a worker stands where the case needs it."""
+    until = time.monotonic() + GATE_SECONDS
+    with here.servers[side].connect(here.database) as connection:
+        while connection.execute(query.encode()).fetchone() != (True,):
+            if time.monotonic() > until:
+                raise Wrong(f"no worker comes to the gate: {query}")
+            time.sleep(0.05)
+
+
+def copying(here: Setting) -> None:
+    """The target's tables are the user's, and the first row waits at a gate."""
+    with_gate(here)
+    here.gate("target", "select pg_advisory_lock(7)")
+
+
+def at_the_gate(here: Setting) -> None:
+    wait_for(here, "target", WAITS)
+
+
+def opened(here: Setting) -> None:
+    here.open_gates()
+
+
+def making_schema(here: Setting) -> None:
+    """The first thing that is made on the target waits at a gate."""
+    here.sql(
+        "target",
+        "create function wait_here() returns event_trigger language plpgsql as"
+        " 'begin perform pg_advisory_xact_lock(7); end'",
+        "create event trigger wait_here on ddl_command_start execute function wait_here()",
+    )
+    here.gate("target", "select pg_advisory_lock(7)")
+
+
+def caught_up(here: Setting) -> None:
+    here.control.wait("condition=CaughtUp", GATE_SECONDS)
+
+
+def ask(phase: str) -> Do:
+    return lambda here: here.ask(phase)
+
+
+def open_transaction(side: str) -> Do:
+    """A slot is not made there before it ends."""
+    return lambda here: here.gate(side, "select pg_current_xact_id()")
+
+
+def slot_is_waited_for(side: str) -> Do:
+    query = """select exists (select from pg_replication_slots
+        where confirmed_flush_lsn is null and database = current_database())"""
+    return lambda here: wait_for(here, side, query)
+
+
+def behind_fence(here: Setting) -> None:
+    """The fence is up, and what must be applied before the other side may open waits at a gate.
+
+    Not earlier: the way back needs a slot, which is not made while a transaction waits there.
+    """
+    here.gate("source", "update customer set city = 'elsewhere'")
+    here.ask("Cutover")
+    wait_for(here, "source", "select exists (select from pg_locks where not granted)")
+    here.gate("target", "select pg_advisory_lock(7)")
+    here.gates.pop(0).commit()
+    wait_for(here, "source", "select exists (select from bowline.switch where fenced)")
+
+
+def patient(here: Setting) -> None:
+    cutover = {"budget": "10m", "maxLag": "1h", "writerGrace": "5m"}
+    here.edit(lambda spec: spec.update(cutover=cutover))
+
+
+def with_gate(here: Setting) -> None:
+    """The target's tables are the user's, with a gate that nobody keeps shut yet."""
+    existing(
+        "create function wait_here() returns trigger language plpgsql as"
+        " 'begin perform pg_advisory_xact_lock(7); return null; end'",
+        "create trigger wait_here before insert or update or delete on customer"
+        " execute function wait_here()",
+        "alter table customer enable always trigger wait_here",
+    )(here)
+    here.edit(lambda spec: spec["schema"].update(acceptedIssues=["FiresForReplicatedRows"]))
+
+
+def small_disk(here: Setting) -> None:
+    here.move_to_small_disk("target", 32)
+
+
+def disk_fills(here: Setting) -> None:
+    here.fill()
+    here.sql(
+        "source",
+        "insert into customer select n, repeat(md5(n::text), 30) from generate_series(1000, 3000) n",
+    )
 
 
 CUSTOMER = "create table customer (id int primary key, name text not null, city varchar(40))"
@@ -161,4 +289,79 @@ CASES = (
          make=stop("source"), mend=start("source")),
     Case(name="the target is away from the beginning", reason="Unreachable", says="target",
          own_target=True, leaves_nothing=False, make=stop("target"), mend=start("target")),
+    Case(name="rows of the target may be deleted", reason="TargetNotEmpty", says="has rows",
+         make=existing("insert into customer values (1, 'somebody', 'else')"), mend=policy("Truncate")),
+    Case(name="a foreign key keeps the target's rows", reason="ReferencedByOthers", says="public.customer",
+         make=both(existing("insert into customer values (1, 'somebody', 'else')", "create schema other",
+                            "create table other.bill (customer int references customer)"), policy("Truncate")),
+         mend=run("target", "drop schema other cascade")),
+    Case(name="rows of the target are to be compared", reason="NotSupported", says="AppendIfEqual",
+         make=both(existing(), policy("AppendIfEqual")), mend=policy("Refuse")),
+    Case(name="a slot of our name is another's", reason="ForeignSlot", says="test_decoding",
+         make=foreign_slot, mend=foreign_slot_goes, leaves_nothing=False),
+    Case(name="the source is a standby", reason="Standby", says="standby",
+         make=standby("source"), mend=right("source")),
+    Case(name="the target is a standby", reason="Standby", says="standby",
+         make=standby("target"), mend=right("target")),
+    Case(name="what is unique on the target is equal to more", reason="CollationDiffers", says="public.customer.name",
+         make=existing("create schema other",
+                       "create collation other.loose (provider = icu, locale = 'und-u-ks-level2',"
+                       " deterministic = false)",
+                       "alter table customer alter name type text collate other.loose",
+                       "create unique index customer_name on customer (name)"),
+         mend=run("target", "drop index customer_name",
+                  'alter table customer alter name type text collate "default"', "drop schema other cascade")),
+    Case(name="the source is away from the beginning", reason="Unreachable", says="source",
+         settings={}, leaves_nothing=False, make=stop("source"), mend=start("source")),
+    Case(name="the target stops while the schema is made", reason="Unreachable", says="target",
+         before=making_schema, since="MigratingSchema", own_target=True, leaves_nothing=False,
+         make=both(at_the_gate, stop("target")), mend=start("target")),
+    Case(name="the source stops while the schema is made", reason="Unreachable", says="source",
+         before=making_schema, since="MigratingSchema", settings={}, leaves_nothing=False,
+         make=both(at_the_gate, stop("source"), opened), mend=start("source")),
+    Case(name="the target stops while rows are copied", reason="Unreachable", says="target",
+         before=copying, since="Snapshotting", own_target=True, leaves_nothing=False,
+         make=both(at_the_gate, stop("target")), mend=start("target")),
+    Case(name="the source stops while rows are copied", reason="Unreachable", says="source",
+         before=copying, since="Snapshotting", settings={}, leaves_nothing=False,
+         make=both(at_the_gate, stop("source"), opened), mend=start("source")),
+    Case(name="the target stops before the fence", reason="Unreachable", says="target",
+         before=patient, since="Streaming", own_target=True, leaves_nothing=False, ends="phase=FallbackStreaming",
+         make=both(caught_up, open_transaction("target"), ask("Cutover"), slot_is_waited_for("target"), stop("target")),
+         mend=start("target")),
+    Case(name="the source stops before the fence", reason="Unreachable", says="source",
+         before=patient, since="Streaming", own_target=True, settings={}, leaves_nothing=False,
+         ends="phase=FallbackStreaming",
+         make=both(caught_up, open_transaction("target"), ask("Cutover"), slot_is_waited_for("target"),
+                   stop("source"), opened),
+         mend=start("source")),
+    Case(name="the target stops behind the fence", reason="Unreachable", says="target",
+         before=both(patient, with_gate), since="Streaming", own_target=True, leaves_nothing=False,
+         ends="phase=FallbackStreaming",
+         make=both(caught_up, behind_fence, crash("target")), mend=start("target")),
+    Case(name="the source stops behind the fence", reason="Unreachable", says="source",
+         before=both(patient, with_gate), since="Streaming", settings={}, leaves_nothing=False,
+         ends="phase=FallbackStreaming",
+         make=both(caught_up, behind_fence, crash("source"), opened), mend=start("source")),
+    Case(name="the target stops after the cutover", reason="Unreachable", says="target",
+         road=("Cutover",), own_target=True, leaves_nothing=False, make=stop("target"), mend=start("target")),
+    Case(name="the source stops after the cutover", reason="Unreachable", says="source",
+         road=("Cutover",), settings={}, leaves_nothing=False, make=stop("source"), mend=start("source")),
+    Case(name="the source stops while it is switched back", reason="Unreachable", says="source",
+         before=patient, road=("Cutover",), settings={}, leaves_nothing=False, ends="phase=SwitchedBack",
+         make=both(caught_up, open_transaction("source"), ask("Switchover"), slot_is_waited_for("source"),
+                   stop("source")),
+         mend=start("source")),
+    Case(name="the target is away when all is removed", reason="Unreachable", says="target",
+         since="Streaming", own_target=True, leaves_nothing=False, ends="",
+         make=both(caught_up, stop("target"), ask("Complete")), mend=start("target")),
+    Case(name="the source is away when all is removed", reason="Unreachable", says="source",
+         since="Streaming", settings={}, leaves_nothing=False, ends="",
+         make=both(caught_up, stop("source"), ask("Complete")), mend=start("source")),
+    Case(name="the target's disk is full at the beginning", reason="DiskFull", says="No space left",
+         own_target=True, before=small_disk, leaves_nothing=False,
+         make=lambda here: here.fill(), mend=lambda here: here.make_room()),
+    Case(name="the target's disk fills while it streams", reason="DiskFull", says="No space left",
+         own_target=True, before=small_disk, since="Streaming", leaves_nothing=False,
+         make=both(caught_up, disk_fills), mend=lambda here: here.make_room()),
 )  # fmt: skip

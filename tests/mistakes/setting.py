@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import secrets
+import subprocess
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from demo.control import Control
 from demo.servers import Server
 from psycopg import sql
@@ -30,6 +32,10 @@ SIDES = ("source", "target")
 Spec = dict[str, Any]
 
 
+class NotHere(Exception):
+    """This machine can't show that mistake; the message says what is missing."""
+
+
 class Setting:
     """One migration that nothing is wrong with, until a case makes its mistake."""
 
@@ -44,6 +50,9 @@ class Setting:
         self.manifest = directory / "shop.yaml"
         self.state = directory / "state"
         self.control = Control(self.manifest, self.state, directory / "log")
+        #: Sessions in which somebody keeps a lock, by which a phase lasts until they are closed.
+        self.gates: list[psycopg.Connection[tuple[Any, ...]]] = []
+        self.after = ExitStack()  #: what is left to be undone when the databases are gone
 
     def make(self) -> None:
         """Make the databases and the migration's users, as the README tells a user to."""
@@ -58,6 +67,11 @@ class Setting:
         self.write()
 
     def clean(self) -> None:
+        with self.after:
+            self._clean()
+
+    def _clean(self) -> None:
+        self.open_gates()
         self.control.stop()
         for server in self.servers.values():
             if not server.is_running:
@@ -66,12 +80,76 @@ class Setting:
             for role in (self.user, self.owner):
                 drop_role(server, role)
 
+    # --- what a case needs ---
+
+    def gate(self, side: str, *statements: str) -> None:
+        """Keep something locked, until the gates are opened or the server ends."""
+        connection = self.servers[side].connect(self.database, autocommit=False)
+        self.gates.append(connection)
+        for statement in statements:
+            connection.execute(statement.encode())
+
+    def open_gates(self) -> None:
+        while self.gates:
+            self.gates.pop().close()
+
+    def standby(self, side: str) -> Server:
+        """A server that follows this side's."""
+        return self.after.enter_context(Server(standby_of=self.servers[side]))
+
+    @property
+    def small_disk(self) -> Path:
+        return self.directory / "small"
+
+    def move_to_small_disk(self, side: str, megabytes: int) -> None:
+        """Give the side's database a disk that can be filled without harm to anybody."""
+        server = self.servers[side]
+        self.small_disk.mkdir()
+        owner = server.data.stat()
+        options = f"size={megabytes}m,uid={owner.st_uid},gid={owner.st_gid},mode=700"
+        # The server is another user, and the way to a test's directory is closed to it.
+        place = server.directory / f"small-{self.database}"
+        self.small_disk.rmdir()
+        place.mkdir()
+        self.small_disk.symlink_to(place)
+        mounted = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", options, "bowline-mistake", str(place)],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if mounted.returncode:
+            raise NotHere(
+                f"a disk that can be filled is a tmpfs, which root may mount: {mounted.stderr.strip()}"
+            )
+        self.after.callback(subprocess.run, ["umount", "--lazy", str(place)], check=True)
+        self.after.callback(self._drop_tablespace, server)
+        with server.connect() as connection:
+            connection.execute(f"create tablespace {self.database} location '{place}'".encode())
+            connection.execute(
+                f"alter database {self.database} set tablespace {self.database}".encode()
+            )
+
+    def _drop_tablespace(self, server: Server) -> None:
+        with server.connect() as connection:
+            connection.execute(f"drop tablespace if exists {self.database}".encode())
+
+    def fill(self) -> None:
+        """Leave no room on the small disk."""
+        with suppress(OSError), (self.small_disk / "filler").open("ab", buffering=0) as filler:
+            while filler.write(bytes(4096)):
+                pass
+
+    def make_room(self) -> None:
+        (self.small_disk / "filler").unlink()
+
     # --- the manifest ----------------------------------------------------------------------------
 
     def edit(self, change: Callable[[Spec], None]) -> None:
         """Change the spec, as an editor does: the file is there, whole, at any time."""
         change(self.spec)
         self.write()
+
+    def ask(self, phase: str) -> None:
+        self.edit(lambda spec: spec.update(phase=phase))
 
     def write(self) -> None:
         secret = {"username": self.user, "password": self._password} | self.spec.get("_secret", {})
@@ -133,6 +211,14 @@ class Setting:
             f"{side}: {what}"
             for side, server in self.servers.items()
             for what in remains.remains(server, self.database)
+        ]
+
+    def files(self) -> list[str]:
+        """Whatever of the journal or of the workers' scratch space is on disk."""
+        return [
+            f"on disk: {path.relative_to(self.state)}"
+            for path in sorted(self.state.rglob("*"))
+            if path.is_file() and {"journal", "work"} & set(path.relative_to(self.state).parts[:-1])
         ]
 
     # --- what is told ----------------------------------------------------------------------------

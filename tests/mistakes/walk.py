@@ -10,11 +10,13 @@ from pathlib import Path
 from demo.control import RoadBlocked
 from demo.servers import Server
 
-from mistakes.setting import Setting, setting
+from mistakes.setting import NotHere, Setting, setting
 
 TOLD_SECONDS = 90
 GOES_ON_SECONDS = 180
 LOOK_SECONDS = 0.1
+#: What is observed when a request is met.
+REACHED = {"Cutover": "FallbackStreaming", "Switchover": "SwitchedBack"}
 #: A message that a phone shows whole.
 LONGEST = 500
 
@@ -36,7 +38,10 @@ class Case:
     mend: Do
     settings: Mapping[str, str] | None = None  #: of a source of its own
     own_target: bool = False  #: what is done to the server would disturb others
+    before: Do = nothing  #: what is not wrong yet, and must be there from the beginning
     since: str = ""  #: the phase at which it is made; empty: from the beginning
+    road: tuple[str, ...] = ()  #: what is asked for, one after the other, before it is made
+    ends: str = "condition=CaughtUp"  #: what is reached once it is mended
     leaves_nothing: bool = True  #: it is found before anything is made
 
 
@@ -58,28 +63,37 @@ def walk(case: Case, servers: Mapping[str, Server], directory: Path) -> Told:
         except RoadBlocked as error:
             said = "; ".join(f"{reason}: {message}" for reason, message in here.told() if message)
             raise Wrong(f"{error}; the status says: {said}") from error
+        except NotHere as error:
+            raise Wrong(str(error)) from error
 
 
 def _walk(case: Case, here: Setting) -> Told:
-    if not case.since:
+    case.before(here)
+    is_late = case.since or case.road
+    if not is_late:
         case.make(here)
     here.control.start()
+    for asked in case.road:
+        here.control.wait("condition=CaughtUp", GOES_ON_SECONDS)
+        here.ask(asked)
+        here.control.wait(f"phase={REACHED[asked]}", GOES_ON_SECONDS)
     if case.since:
         here.control.wait(f"phase={case.since}", GOES_ON_SECONDS)
+    if is_late:
         case.make(here)
     told = _told(case, here) if case.reason else Told("", "is no obstacle")
     if case.leaves_nothing and case.reason and (left := here.remains()):
         raise Wrong(f"left behind while it is refused: {', '.join(left)}")
     case.mend(here)
-    here.control.wait("condition=CaughtUp", GOES_ON_SECONDS)
-    _check_rows(here)
-    here.edit(lambda spec: spec.update(phase="Complete"))
+    if case.ends:
+        here.control.wait(case.ends, GOES_ON_SECONDS)
+        _check_rows(here)
+    here.ask("Complete")
     if here.control.end(seconds=GOES_ON_SECONDS) != 0:
         raise Wrong(f"it does not end: {here.control.status.get('message')}")
-    if left := here.remains():
+    if left := [*here.remains(), *here.files()]:
         raise Wrong(f"left behind at the end: {', '.join(left)}")
-    if traces := here.traces():
-        raise Wrong(f"a stack trace: {traces[0]}")
+    _refuse_traces(here)
     return told
 
 
@@ -88,13 +102,21 @@ def _told(case: Case, here: Setting) -> Told:
     until = time.monotonic() + TOLD_SECONDS
     while time.monotonic() < until:
         for reason, message in here.told():
+            if reason == "InternalError":
+                raise Wrong(f"a stack trace, for {case.name}: {message}")
             is_it = reason == case.reason and case.says in message
             if is_it and here.condition("Ready") == "False":
                 _check_message(message)
+                _refuse_traces(here)  # the logs of old tries are thrown away
                 return Told(reason, message)
         time.sleep(LOOK_SECONDS)
     said = "; ".join(f"{reason}: {message}" for reason, message in here.told() if message)
     raise Wrong(f"it is not called {case.reason} ({case.says}) but: {said}")
+
+
+def _refuse_traces(here: Setting) -> None:
+    if traces := here.traces():
+        raise Wrong(f"a stack trace: {traces[0]}")
 
 
 def _check_message(message: str) -> None:

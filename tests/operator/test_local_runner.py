@@ -163,6 +163,11 @@ def test_the_whole_road_ends_by_itself_with_exit_0(site: Site) -> None:
 
     assert runner.wait(PATIENCE) == 0
     assert "phase Completed" in site.output()
+    # The journal and the dumps hold the databases' rows and schema.
+    state = StateDir(site.state)
+    assert not state.journal.exists()
+    assert list(state.jobs.glob("*/work")) == []
+    assert list(state.jobs.glob("*/log")) != []
 
     resource = site.shown()
 

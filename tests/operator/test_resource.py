@@ -117,6 +117,18 @@ def test_what_this_version_cannot_do_is_named() -> None:
     assert unsupported(spec) == ["spec.journal.retention: Archive", "spec.cutover.rehearsal"]
 
 
+def test_rows_of_a_target_are_deleted_only_where_its_tables_are_the_users() -> None:
+    truncate = {"targetNotEmpty": "Truncate"}
+    assert unsupported(a_spec(snapshot=truncate, schema={"mode": "Existing"})) == []
+    with pytest.raises(ValueError, match=r"only with schema\.mode Existing"):
+        a_spec(snapshot=truncate)
+
+    (refused,) = unsupported(
+        a_spec(snapshot={"targetNotEmpty": "AppendIfEqual"}, schema={"mode": "Existing"})
+    )
+    assert refused.startswith("spec.snapshot.targetNotEmpty: AppendIfEqual")
+
+
 def test_oracle_is_a_source_whose_schema_is_there() -> None:
     """Its schema is not converted, and no snapshot is written into it."""
     place = {"engine": "Oracle", "host": "ora", "serviceName": "SHOP"}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from demo.servers import Server
 
-from bowline_worker.bookkeeping import SwitchRow
+from bowline_worker.bookkeeping import StreamId, SwitchRow
 from bowline_worker.contract import (
     Config,
     Finding,
@@ -22,7 +22,7 @@ from bowline_worker.contract import (
     Verdict,
 )
 from bowline_worker.endpoints import open_endpoint
-from bowline_worker.endpoints.postgres import books, prepare
+from bowline_worker.endpoints.postgres import books, prepare, slots
 from bowline_worker.endpoints.postgres.connection import connect
 from bowline_worker.reporter import Reporter
 from bowline_worker.roles import Context, role_function
@@ -353,6 +353,41 @@ def test_a_standby_is_refused(make_pair: MakePair) -> None:
         (server.data / "standby.signal").touch()
         server.start()
 
-        findings = assess(make_pair(database, database).config(Role.ASSESS), Side.SOURCE)
+        config = make_pair(database, database).config(Role.ASSESS)
+        findings = assess(config, Side.SOURCE)
+        # The role looks for an earlier life too, which must not hide what was found.
+        with pytest.raises(Unsupported) as caught:
+            run(config)
 
     assert ("Standby", "") in reasons(findings)
+    assert caught.value.reason == "AssessmentFailed"
+
+
+FOREIGN = {
+    "physical": "select pg_create_physical_replication_slot('{}')",
+    "another plugin": "select pg_create_logical_replication_slot('{}', 'test_decoding')",
+    "nobody's": "select pg_create_logical_replication_slot('{}', 'pgoutput')",
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_a_slot_of_our_name_that_is_not_ours_stops_a_start_and_is_not_dropped(
+    pair: Pair, kind: str
+) -> None:
+    """It could be read away under somebody who relies on it; and no finding must pass for that it is there."""
+    pair.source.run(ITEM)
+    name = slots.slot_name(pair.site(Side.SOURCE), 0)
+    pair.source.run(FOREIGN[kind].format(name))
+    try:
+        with pytest.raises(Unsupported, match=f"slot {name} is there and is not ours"):
+            run(pair.config(Role.ASSESS))
+        if kind != "nobody's":
+            books.install(pair.site(Side.SOURCE))
+            with pytest.raises(Unsupported) as caught:
+                open_endpoint(pair.config(), Side.SOURCE).hold(StreamId(Side.SOURCE, 0))
+            assert caught.value.reason == "ForeignSlot"
+            open_endpoint(pair.config(), Side.SOURCE).cleanup(keep_fence=False)
+        query = "select count(*) from pg_replication_slots where slot_name = %s"
+        assert pair.source.value(query, name) == 1
+    finally:
+        pair.source.run(f"select pg_drop_replication_slot('{name}')")

@@ -167,6 +167,14 @@ class LosingSide(StrEnum):
     RELEASED = "Released"
 
 
+class TargetNotEmpty(StrEnum):
+    """What becomes of rows that the target's own tables hold before the snapshot."""
+
+    REFUSE = "Refuse"
+    TRUNCATE = "Truncate"
+    APPEND_IF_EQUAL = "AppendIfEqual"
+
+
 class ValueAnswer(StrEnum):
     """What to do with a value that Oracle can't hold. Not `Null`, which is nothing in YAML: it would be left out."""
 
@@ -241,6 +249,7 @@ class Config(Message):
 
     # data path
     existing_schema: bool = False  #: spec.schema.mode: Existing
+    target_not_empty: TargetNotEmpty = TargetNotEmpty.REFUSE  #: only with an existing schema
     accepted_issues: list[str] = Field(
         default_factory=list
     )  #: reasons of findings that don't block

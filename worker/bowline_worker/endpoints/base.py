@@ -382,6 +382,13 @@ class Endpoint(Protocol):
         """Make the fence here, raised or not; refuse if it can't be raised."""
         ...
 
+    def empty(self) -> list[str]:
+        """Delete all rows of the selected tables, once in this migration's life, behind the fence; name the tables.
+
+        Refuses where others have a share in them: writers, foreign keys of other tables, another migration.
+        """
+        ...
+
     def cleanup(self, *, keep_fence: bool) -> list[str]:
         """Remove everything that Bowline made here; say what is left on purpose. Can be run again."""
         ...

@@ -38,7 +38,9 @@ _UNREADABLE = PASSING | {"ConnectionRefused", "BadConfig"}
 
 
 def _has_lived(found: FoundSide) -> bool:
-    return bool(found.snapshot_complete or found.attempt or found.opened or found.slots)
+    # Without bookkeeping beside it, a slot of such a name may be anybody's.
+    has_slots = found.installed and found.slots
+    return bool(found.snapshot_complete or found.attempt or found.opened or has_slots)
 
 
 def _failed(blocking: list[Finding]) -> Unsupported:

@@ -8,7 +8,7 @@ from functools import partial
 
 from bowline_worker.bookkeeping import LaneRow
 from bowline_worker.conflicts import in_books
-from bowline_worker.contract import Side, Unsupported
+from bowline_worker.contract import Side, TargetNotEmpty, Unsupported
 from bowline_worker.endpoints.base import Books
 from bowline_worker.roles import Context
 
@@ -38,7 +38,10 @@ def run(context: Context) -> None:
     # No marker comes before the first stream's rows: nothing was ever streamed back.
     lanes = [LaneRow(lane=n, number=0, generation=0, passed=True) for n in range(config.lanes)]
     in_books(target, partial(_make_lanes, lanes=lanes))
-    context.report.update(message="prepared")
+    emptied = _empty(context) if config.target_not_empty is TargetNotEmpty.TRUNCATE else []
+    context.report.update(
+        message="prepared" + f"; emptied on the target: {', '.join(emptied)}" * bool(emptied)
+    )
     log.info("prepared", extra={"fields": {"lanes": config.lanes}})
 
 
@@ -46,3 +49,11 @@ def _make_lanes(books: Books, lanes: Sequence[LaneRow]) -> None:
     books.switch()  # locked: two of us would both find no lanes
     if not books.lanes(Side.SOURCE):
         books.put_lanes(Side.SOURCE, lanes)
+
+
+def _empty(context: Context) -> list[str]:
+    """Delete what the target's tables hold, after all that could refuse, and only before anything has begun."""
+    row = in_books(context.source, lambda books: books.switch())
+    # The source knows what was begun, even should the target's bookkeeping be gone.
+    has_begun = row.attempt or row.opened or context.source.slots()
+    return [] if has_begun else context.target.empty()

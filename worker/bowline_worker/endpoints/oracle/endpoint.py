@@ -92,6 +92,9 @@ class OracleEndpoint:
     def prepare_receiver(self, *, fenced: bool) -> None:
         prepare.prepare_receiver(self.site, fenced=fenced)
 
+    def empty(self) -> list[str]:
+        self._refuse("an emptying of its tables")
+
     def cleanup(self, *, keep_fence: bool) -> list[str]:
         return leave.cleanup(self.site, keep_fence=keep_fence)
 

@@ -27,6 +27,7 @@ from bowline_worker.endpoints.postgres import (
     books,
     catalog,
     digest,
+    emptying,
     lane,
     lineage,
     pgoutput,
@@ -99,6 +100,10 @@ class PostgresEndpoint:
     @again
     def prepare_receiver(self, *, fenced: bool) -> None:
         prepare.prepare_receiver(self.site, fenced=fenced)
+
+    @again
+    def empty(self) -> list[str]:
+        return emptying.empty(self.site)
 
     @again
     def cleanup(self, *, keep_fence: bool) -> list[str]:

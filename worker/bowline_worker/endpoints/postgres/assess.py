@@ -9,7 +9,7 @@ import psycopg
 
 from bowline_worker.contract import BowlineError, Conflict, Engine, Finding, FoundSide, Severity
 from bowline_worker.endpoints.base import Endpoint
-from bowline_worker.endpoints.postgres import assess_server, assess_tables, slots
+from bowline_worker.endpoints.postgres import assess_collations, assess_server, assess_tables, slots
 from bowline_worker.endpoints.postgres.catalog import Db, records
 from bowline_worker.endpoints.postgres.connection import connect, one_line, translated
 from bowline_worker.endpoints.postgres.looking import Look
@@ -20,6 +20,7 @@ select s.attempt, s.verdict, s.opened, s.fenced,
        exists (select from bowline.mark m
                where m.migration = s.migration and m.mark = 'post-data') as snapshot_complete
 from bowline.switch s where s.migration = %s"""
+CHECKS = (*assess_server.CHECKS, *assess_tables.CHECKS, *assess_collations.CHECKS)
 
 
 def assess(site: Site, other: Endpoint | None) -> list[Finding]:
@@ -53,7 +54,7 @@ def assess(site: Site, other: Endpoint | None) -> list[Finding]:
 
 def _check(look: Look) -> list[Finding]:
     findings: list[Finding] = []
-    for check in (*assess_server.CHECKS, *assess_tables.CHECKS):
+    for check in CHECKS:
         try:
             # A check that fails must not take the others with it.
             with look.db.transaction():

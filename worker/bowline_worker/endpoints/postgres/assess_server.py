@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from psycopg import errors
 
 from bowline_worker.contract import Engine, Finding
-from bowline_worker.endpoints.postgres import fence
+from bowline_worker.endpoints.postgres import fence, slots
 from bowline_worker.endpoints.postgres.looking import Look
 
 #: Older ones print floating-point numbers with other digits: equal rows would never compare equal.
@@ -86,6 +86,24 @@ def replication(look: Look) -> Iterator[Finding]:
                 f"{setting} leaves {max(0, free[what])} free, and {SLOTS} are needed",
                 f"raise {setting} and restart the server",
             )
+
+
+def slots_taken(look: Look) -> Iterator[Finding]:
+    """A slot is noted before it is made: where nothing was begun, none can be this migration's."""
+    if look.has_begun or not look.is_origin:
+        return
+    for row in slots.of_name(look.db, look.site):
+        what = (
+            f"plugin {row['plugin']}, database {row['database']}" if row["plugin"] else "physical"
+        )
+        in_use = f", in use by session {row['pid']}" if row["pid"] else ""
+        yield look.error(
+            "ForeignSlot",
+            f"slot {row['name']} is there and is not ours: {what}{in_use}",
+            f"drop it if nobody needs it: select pg_drop_replication_slot('{row['name']}'); or give this"
+            " migration another name",
+            about=row["name"],
+        )
 
 
 def rights(look: Look) -> Iterator[Finding]:
@@ -199,6 +217,7 @@ CHECKS = (
     version,
     standby,
     replication,
+    slots_taken,
     rights,
     replica_role,
     shared_user,

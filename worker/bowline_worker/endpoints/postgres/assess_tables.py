@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from bowline_worker.contract import Finding
-from bowline_worker.endpoints.postgres import fence, identity
+from bowline_worker.contract import Finding, TargetNotEmpty
+from bowline_worker.endpoints.postgres import emptying, fence, identity
 from bowline_worker.endpoints.postgres.catalog import OWN_SCHEMAS, read_tables, select
 from bowline_worker.endpoints.postgres.connection import quote
 from bowline_worker.endpoints.postgres.flavour import flavour_of
@@ -264,11 +264,22 @@ def empty_target(look: Look) -> Iterator[Finding]:
             about=str(first),
         )
         return
-    for leaf in look.selection.leaves:
-        if look.value(f"select exists (select from only {leaf.quoted})"):
-            yield look.error(
-                "TargetNotEmpty", f"{leaf.table} has rows", "truncate it", about=str(leaf.table)
+    may_be_emptied = look.site.config.target_not_empty is TargetNotEmpty.TRUNCATE
+    for leaf in emptying.with_rows(look.db, look.selection):
+        name = str(leaf.table)
+        if may_be_emptied:
+            yield look.warning(
+                "TargetIsEmptied", f"{name} has rows: they are deleted before the copy", about=name
             )
+        else:
+            yield look.error(
+                "TargetNotEmpty",
+                f"{name} has rows",
+                "empty it, or set spec.snapshot.targetNotEmpty: Truncate",
+                about=name,
+            )
+    for each in emptying.obstacles(look.site, look.db, look.selection) if may_be_emptied else ():
+        yield look.error(each.reason, each.message, each.remedy, about=each.about)
 
 
 CHECKS = (

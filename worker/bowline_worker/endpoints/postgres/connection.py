@@ -179,6 +179,12 @@ def translated(site: Site, what: str = "") -> Iterator[None]:
         raise Unsupported(f"{site.side}: {prefix}{one_line(error)}") from error
     except CONFLICTS as error:
         raise Conflict(f"{site.side}: {prefix}{one_line(error)}") from error
+    except errors.DiskFull as error:
+        raise TryAgain(
+            f"{site.side}: {prefix}{one_line(error)}",
+            reason="DiskFull",
+            hint=f"make room on the {site.side}'s server: it goes on by itself",
+        ) from error
     except psycopg.OperationalError as error:
         if error.sqlstate is None:
             raise connection_error(site, str(error)) from error

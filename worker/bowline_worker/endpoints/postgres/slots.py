@@ -39,7 +39,9 @@ select s.slot_name::text as name, s.plugin::text as plugin, s.database::text as 
        s.active_pid as pid, s.confirmed_flush_lsn::text as confirmed,
        coalesce(to_jsonb(s) ->> 'wal_status', '') as wal_status,
        coalesce(to_jsonb(s) ->> 'invalidation_reason', '') as invalidated,
-       coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn), 0)::int8 as retained
+       coalesce(pg_wal_lsn_diff(
+           case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_lsn() end,
+           s.restart_lsn), 0)::int8 as retained
 from pg_replication_slots s where not s.temporary"""
 # YugabyteDB has no log of the server whose end could be told.
 SLOTS_OF_YUGABYTEDB = """
@@ -203,6 +205,16 @@ def disarm(site: Site, below: int) -> None:
         _drop_below(connection, site, below)
 
 
+def of_name(connection: Db, site: Site) -> Records:
+    """All slots of the server that have a name of this migration's, whoever made them."""
+    database = site.connection.database
+    return [
+        row
+        for row in records(connection, SLOTS)
+        if names.slot_number(site.migration, database, row["name"]) is not None
+    ]
+
+
 def slots(site: Site) -> list[int]:
     """The numbers of this migration's slots in this database."""
     with translated(site, "could not read the slots"), connect(site) as connection:
@@ -214,7 +226,8 @@ def _numbers(connection: Db, site: Site) -> list[int]:
     found = (
         names.slot_number(site.migration, database, row["name"])
         for row in _rows(connection)
-        if row["database"] == database
+        # What another plugin's reader made under such a name is not ours to drop.
+        if row["database"] == database and row["plugin"] == flavour_of(connection).plugin
     )
     return sorted(number for number in found if number is not None)
 
