@@ -11,13 +11,13 @@ from demo.servers import Server
 
 from oracle import server
 from oracle.server import MET
-from servers import MIGRATOR, Database, MakePair, Pair, prepare_roles
+from servers import MIGRATOR, MONEY_LOCALES, Database, MakePair, Pair, prepare_roles
 
 
 @pytest.fixture(scope="session")
 def pg() -> Iterator[Server]:
     """A server with logical replication on; `bowline` is a superuser there, `app` an ordinary role."""
-    with Server() as server:
+    with Server(locales=MONEY_LOCALES) as server:
         prepare_roles(server)
         yield server
 

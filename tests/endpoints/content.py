@@ -15,7 +15,7 @@ from bowline_worker.endpoints.postgres.connection import quote
 from endpoints.carried import Case
 from servers import Database, Pair
 
-#: How both sides are read: nothing is rounded, nothing depends on what roles and databases prefer.
+#: How both sides are read, and literals: nothing is rounded, nothing depends on what roles and databases prefer.
 EXACT = {
     "DateStyle": "ISO, YMD",
     "IntervalStyle": "postgres",
@@ -25,6 +25,10 @@ EXACT = {
     "lc_monetary": "C",
     "search_path": "pg_catalog",
     "default_transaction_isolation": "read committed",
+    "default_transaction_read_only": "off",
+    "standard_conforming_strings": "on",
+    "array_nulls": "on",
+    "xmloption": "content",
     "row_security": "off",
 }
 #: A longer text is kept by its length and its hash.

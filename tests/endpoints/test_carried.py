@@ -39,7 +39,7 @@ def test_it_goes_over_and_comes_back(
         for query, rows in found.source.items():
             assert rows == found.target[query], leg
             assert rows, f"{leg}: nothing to compare"
-        assert set(walked.digests[leg]).isdisjoint(case.tables), leg
+    assert set(walked.unequal).isdisjoint(case.tables)
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=titles)
@@ -60,7 +60,7 @@ def test_it_is_refused_by_name(
 
 def test_the_comparison_agrees_with_the_contents(walked: Walked) -> None:
     assert walked.broken == ""
-    assert walked.digests == {leg: [] for leg in LEGS}
+    assert walked.unequal == []
 
 
 def test_no_two_cases_have_one_name_or_one_table() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,10 +42,14 @@ HOSTILE = {
     "transform_null_equals": "on",
     "enable_indexscan": "off",
     "plan_cache_mode": "force_generic_plan",
+    "lc_monetary": "ja_JP.utf8",
 }
+#: The two sides need not prefer the same.
+HOSTILE_TARGET = {"lc_monetary": "de_DE.utf8"}
 #: With what an application reads and writes literals.
 APPLICATIONS_OWN = {
     "DateStyle": "ISO, YMD",
+    "lc_monetary": "C",
     "search_path": "public, ext",
     "standard_conforming_strings": "on",
     "array_nulls": "on",
@@ -69,7 +73,9 @@ class Walked:
     """What a walk has shown."""
 
     found: dict[tuple[str, str], Content] = field(default_factory=dict)  #: by leg and case
-    digests: dict[str, Sequence[str]] = field(default_factory=dict)  #: by leg: tables that differ
+    unequal: Sequence[
+        str
+    ] = ()  #: tables whose digests differ in the end; each switch compares all tables too
     failed: dict[str, str] = field(default_factory=dict)  #: by case
     broken: str = ""  #: why it did not come to its end
 
@@ -129,8 +135,8 @@ def _once(road: Road, cases: Sequence[Case], walked: Walked) -> None:
     pair = road.pair
     for case in cases:
         _try(walked, case, lambda case=case: make(pair.source, case))  # type: ignore[misc]
-    for database in (pair.source, pair.target):
-        be_hostile(database)
+    be_hostile(pair.source)
+    be_hostile(pair.target, **HOSTILE_TARGET)
     _, apply = road.to_streaming()
     look(pair, LEGS[0], cases, walked)
     write(pair.source, 1000, cases, walked)
@@ -146,6 +152,7 @@ def _once(road: Road, cases: Sequence[Case], walked: Walked) -> None:
     write(pair.source, 3000, cases, walked)
     road.caught_up(road.workers[-1])
     look(pair, LEGS[3], cases, walked)
+    walked.unequal = unequal(pair, SETTINGS)
 
 
 def _switch(road: Road, attempt: int, loser: Side) -> None:
@@ -196,19 +203,19 @@ def _try(walked: Walked, case: Case, act: Callable[[], None]) -> None:
 
 
 def look(pair: Pair, leg: str, cases: Iterable[Case], walked: Walked) -> None:
-    """Keep what both sides hold, and what the digests say of it."""
+    """Keep what both sides hold."""
     for case, found in content(pair, cases):
         walked.found[leg, case.name] = found
-    walked.digests[leg] = unequal(pair, SETTINGS)
 
 
-def be_hostile(database: Database) -> None:
-    """Set what sessions prefer here: of the migration's user, and of all others."""
+def be_hostile(database: Database, **other: str) -> None:
+    """Set what sessions prefer here, the migration's user's and all others; what a server does not know is left out."""
     place = sql.SQL("database {}").format(sql.Identifier(database.name))
     user = sql.SQL("role {} in ").format(sql.Identifier(MIGRATOR)) + place
     with database.connect() as connection:
-        for name, value in HOSTILE.items():
+        for name, value in {**HOSTILE, **other}.items():
             for whose in (place, user):
-                connection.execute(
-                    sql.SQL("alter {} set {} = {}").format(whose, sql.Identifier(name), value)
-                )
+                with suppress(psycopg.errors.InvalidParameterValue):
+                    connection.execute(
+                        sql.SQL("alter {} set {} = {}").format(whose, sql.Identifier(name), value)
+                    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from endpoints.carried import Case, Kind
 
@@ -77,22 +78,39 @@ CASES = (
             "update public.by_serial set big = default where n = {n}",
         ],
     ),
-    _case(
-        "defaults by functions",
-        [
-            "create sequence public.own_numbers",
-            "create function public.own_number() returns text volatile language sql"
-            " return 'no. ' || nextval('public.own_numbers')",
-            "create table public.defaulted (id text primary key default public.own_number(),"
-            " at timestamptz default clock_timestamp(), who name default current_user,"
-            " u uuid default gen_random_uuid(), r float8 default random(), tx xid8 default pg_current_xact_id(),"
-            " a int[] default '{1,null}', n int)",
-        ],
-        ['"public"."defaulted"'],
-        [
-            "insert into public.defaulted (n) values ({n}), ({n} + 1), ({n} + 2)",
-            "update public.defaulted set at = default, r = default where n = {n}",
-            "update public.defaulted set id = default where n = {n} + 1",
+    replace(
+        _case(
+            "defaults",
+            [
+                "create sequence public.own_numbers",
+                "create function public.own_number() returns text volatile language sql"
+                " return 'no. ' || nextval('public.own_numbers')",
+                "create table public.defaulted (id text primary key default public.own_number(),"
+                " at timestamptz default clock_timestamp(), who name default current_user,"
+                " u uuid default gen_random_uuid(), r float8 default random(), tx xid8 default pg_current_xact_id(),"
+                " a int[] default '{1,null}', n int)",
+                "create table public.constants (id int primary key, m money default '12.34' check (m < '99.99'),"
+                " at timestamptz default '2024-10-27 02:30 Europe/Paris', i interval default '1 mon -1 day',"
+                " f float8 default 0.1, r real default '-0', d date default '2024-02-01',"
+                " b bytea default decode('00ff', 'hex'), t text default $$a\\b'$$, x xml default 'text',"
+                " tags text[] default '{null,\"NULL\"}')",
+            ],
+            ['"public"."defaulted"', '"public"."constants"'],
+            [
+                "insert into public.defaulted (n) values ({n}), ({n} + 1), ({n} + 2)",
+                "update public.defaulted set at = default, r = default where n = {n}",
+                "update public.defaulted set id = default where n = {n} + 1",
+                "insert into public.constants values ({n})",
+            ],
+        ),
+        reads=[
+            "select d::text from public.defaulted d order by n",
+            "select c::text from public.constants c order by id",
+            # What the dump has printed under one server's settings was read under the other's.
+            "select pg_get_expr(adbin, adrelid) from pg_attrdef where adrelid = 'public.constants'::regclass"
+            " order by adnum",
+            "select pg_get_constraintdef(oid) from pg_constraint where conrelid = 'public.constants'::regclass"
+            " order by conname",
         ],
     ),
 )
