@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import partial
 
-from endpoints.carried import Case, Kind
+from endpoints.carried import Kind, walked
 
-
-def change(
-    name: str,
-    make: Sequence[str],
-    tables: Sequence[str],
-    writes: Sequence[str],
-    *,
-    reads: Sequence[str] = (),
-) -> Case:
-    """A case whose rows of before are written as the later ones are."""
-    return Case(
-        kind=Kind.CHANGE, name=name, make=make, tables=tables,
-        before=writes, writes=writes, reads=reads,
-    )  # fmt: skip
+change = partial(walked, Kind.CHANGE)
 
 
 #: Random, so that it is stored out of line and not just compressed.
@@ -155,5 +142,20 @@ CASES = (
             " for i in 1..50 loop update public.busy set id = id + 1 where v = 'x'; end loop; end $$",
             "delete from public.busy where v = 'x' and id < {n}",
         ],
+    ),
+    change(
+        "two-phase transactions",
+        ["create table public.agreed (id int primary key, v text)"],
+        ['"public"."agreed"'],
+        [
+            "insert into public.agreed values ({n}, 'a'), ({n} + 1, 'b')",
+            "begin; update public.agreed set v = 'prepared' where id = {n};"
+            " insert into public.agreed values ({n} + 2, 'c'); prepare transaction 'agreed {n}'",
+            "update public.agreed set v = 'meanwhile' where id = {n} + 1",
+            "commit prepared 'agreed {n}'",
+            "begin; delete from public.agreed; prepare transaction 'never {n}'",
+            "rollback prepared 'never {n}'",
+        ],
+        note="one that is prepared when a switch begins is refused by name",
     ),
 )

@@ -2,25 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import partial
 
-from endpoints.carried import Case, How, Kind
+from endpoints.carried import Case, How, Kind, walked
 
-
-def shape(
-    name: str,
-    make: Sequence[str],
-    tables: Sequence[str],
-    writes: Sequence[str],
-    *,
-    reads: Sequence[str] = (),
-    note: str = "",
-) -> Case:
-    """A case whose rows of before are written as the later ones are."""
-    return Case(
-        kind=Kind.SHAPE, name=name, make=make, tables=tables,
-        before=writes, writes=writes, reads=reads, note=note, how=How.NOTE if note else How.CARRIED,
-    )  # fmt: skip
+shape = partial(walked, Kind.SHAPE)
 
 
 #: PostgreSQL's most: narrow ones, so that a row fits its page.
@@ -64,6 +50,20 @@ CASES = (
             "select count(*)::text from public.nothing_left",
             "select count(*)::text, sum(made)::text from public.nothing_written",
         ],
+    ),
+    shape(
+        "a generated column in the key",
+        [
+            "create table public.keyed_by (n int, id int generated always as (n * 2) stored primary key, v text)",
+        ],
+        ['"public"."keyed_by"'],
+        [
+            "insert into public.keyed_by (n, v) values ({n}, 'a'), ({n} + 1, 'b'), ({n} + 2, 'c')",
+            "update public.keyed_by set v = 'd' where n = {n}",
+            "update public.keyed_by set n = n + 500 where n = {n} + 1",
+            "delete from public.keyed_by where n = {n} + 2",
+        ],
+        note="a row is found by all its columns; version 18 refuses that: GeneratedWithoutKey",
     ),
     shape(
         "dropped columns, and columns in another order",
@@ -225,5 +225,14 @@ CASES = (
             "select relispopulated::text from pg_class where oid = 'public.seen_all'::regclass",
         ],
         note="a materialized view is refreshed once, when the rows are copied",
+    ),
+    Case(
+        kind=Kind.SHAPE,
+        name="unlogged tables",
+        make=["create unlogged table public.scratch (id int primary key)"],
+        tables=['"public"."scratch"'],
+        how=How.REFUSED,
+        note="their changes are in no log: Assess warns, and copies them once",
+        reason="Unlogged",
     ),
 )
