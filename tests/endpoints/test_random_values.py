@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from bowline_worker.bookkeeping import LaneRow, StreamId
 from bowline_worker.contract import Engine, Side
 from bowline_worker.endpoints.pairs import binary_tables
-from bowline_worker.endpoints.postgres import PostgresEndpoint, names
+from bowline_worker.endpoints.postgres import PostgresEndpoint, lane, names
 from bowline_worker.endpoints.postgres.connection import connect, quote
 from bowline_worker.endpoints.postgres.copying import copy_in, copy_out
 from bowline_worker.endpoints.postgres.snapshot import copy_statement
@@ -85,6 +85,7 @@ class Passage:
         self.here, self.there = exact(pair.source), exact(pair.target)
         self.relays = connect(self.source.site), connect(self.target.site)
         self.barrier = 0
+        self.applied = 0
         self.is_clean = True
 
     def close(self) -> None:
@@ -111,7 +112,14 @@ class Passage:
         raise AssertionError("the barrier did not come")
 
     def apply(self) -> None:
-        """Apply what the stream has: as sets where the table has a key, else row by row."""
+        """Apply what the stream has: as sets where there is a key, in arrays and by COPY in turns; else row by row."""
+        self.applied += 1
+        with pytest.MonkeyPatch.context() as patch:
+            # Each example applies twice: what it inserts, and that it is deleted.
+            patch.setattr(lane, "COPY_ROWS", 1 if self.applied % 4 < 2 else 1000)
+            self._apply()
+
+    def _apply(self) -> None:
         for transaction in self.read():
             self.lane.begin()
             folded = fold(transaction.changes, self.shapes)
