@@ -232,7 +232,7 @@ CASES = (
         make=["create unlogged table public.scratch (id int primary key)"],
         tables=['"public"."scratch"'],
         how=How.REFUSED,
-        note="their changes are in no log: Assess warns, and copies them once",
+        note="their changes are in no log; copied once where spec.schema.acceptedIssues has Unlogged",
         reason="Unlogged",
     ),
 )

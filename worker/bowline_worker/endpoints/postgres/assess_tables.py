@@ -117,7 +117,8 @@ def keys(look: Look) -> Iterator[Finding]:
 def unlogged(look: Look) -> Iterator[Finding]:
     for leaf in look.selection.leaves if look.is_source else ():
         if leaf.persistence == "u":
-            yield look.warning(
+            # Its later rows would be missing on the other side, and no comparison looks at it.
+            yield look.acceptable(
                 "Unlogged",
                 f"{leaf.table} is unlogged: it is copied once, and its changes are not streamed",
                 "exclude it, or alter table ... set logged",
