@@ -153,7 +153,8 @@ class PostgresLane:
         return images
 
     def _insert(self, sql: Statements, rows: Sequence[Row]) -> None:
-        if len(rows) >= COPY_ROWS:
+        # A row without columns has no array to come in.
+        if len(rows) >= COPY_ROWS or (rows and not sql.names):
             with self._connection.cursor() as cursor:
                 with cursor.copy(sql.copy().encode()) as copy:
                     copy.write(b"".join(copy_lines(rows)))

@@ -23,7 +23,13 @@ from bowline_worker.contract import (
 from bowline_worker.endpoints import origins
 from bowline_worker.endpoints.base import Chunk, Reader
 from bowline_worker.endpoints.postgres.catalog import records
-from bowline_worker.endpoints.postgres.connection import connect, one_line, quote, translated
+from bowline_worker.endpoints.postgres.connection import (
+    connect,
+    copy_target,
+    one_line,
+    quote,
+    translated,
+)
 from bowline_worker.endpoints.postgres.copying import copy_in
 from bowline_worker.endpoints.postgres.enums import missing_value
 from bowline_worker.endpoints.site import Site
@@ -203,11 +209,8 @@ class PostgresLedger:
     def _relay(
         self, reader: Reader, table: Table, chunk: Chunk, *, binary: bool
     ) -> tuple[int, int]:
-        columns = ", ".join(quote(column.name) for column in table.written)
-        statement = (
-            f"copy {quote(table.name.schema, table.name.name)} ({columns}) "
-            f"from stdin (format {'binary' if binary else 'text'})"
-        )
+        form = "binary" if binary else "text"
+        statement = f"copy {copy_target(table)} from stdin (format {form})"
         size = 0
 
         def counted() -> Iterator[bytes]:

@@ -20,7 +20,7 @@ import psycopg
 from psycopg import errors, pq, sql
 
 from bowline_worker.bookkeeping import StreamId
-from bowline_worker.contract import TryAgain, Unsupported
+from bowline_worker.contract import TryAgain
 from bowline_worker.endpoints.postgres import catalog
 from bowline_worker.endpoints.postgres.catalog import Db, records
 from bowline_worker.endpoints.postgres.connection import (
@@ -162,8 +162,6 @@ class PostgresReader(View):
 
     def chunks(self, table: Table, rows: int) -> list[str]:
         """Split in page ranges `from:to`; the last is open, for pages that were added since."""
-        if not table.written:
-            raise Unsupported(f"{table.name} has no column that could be written")
         with translated(self._site, f"could not read the size of {table.name}"):
             found = self._connection.execute(
                 b"select pg_relation_size(%s::regclass) / current_setting('block_size')::int",

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bowline_worker.contract import Unsupported
-from bowline_worker.endpoints.postgres.connection import quote
+from bowline_worker.endpoints.postgres.connection import copy_target, quote
 from bowline_worker.model import UNCHANGED, Row, Table, Value
 
 #: Per column its type, domains resolved, the schema of that type's own equality operator, and the kind of text that
@@ -109,7 +109,7 @@ class Statements:
         )
 
     def copy(self) -> str:
-        return f"copy {self.name} ({self.columns}) from stdin"
+        return f"copy {copy_target(self.table)} from stdin"
 
     def fetch(self, columns: Sequence[str]) -> str:
         """Read those columns of the rows with these keys, in the order of the keys."""
