@@ -151,6 +151,11 @@ class Statements:
         place, parameters = self.find(before)
         return f"delete from only {self.name} t where t.ctid = {place}", parameters
 
+    def changes_fixed(self, before: Row, after: Row) -> bool:
+        """Tell whether an identity that is always generated changes: no UPDATE can do that."""
+        pairs = zip(self.table.written, before, after, strict=True)
+        return any(column.identity_always and old != new for column, old, new in pairs)
+
     def update_found(self, before: Row, after: Row) -> tuple[str, list[Value]]:
         """Set what the change says; an identity that is always generated keeps its value, and can't be set."""
         place, parameters = self.find(before)
