@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -60,7 +61,15 @@ APPLICATIONS_OWN = {
     "row_security": "on",
 }
 #: How a walk goes: a table of a few pages has several chunks, which several workers take.
-SETTINGS: Mapping[str, Any] = {"parallelism": 2, "chunk_rows": 100, "include": ["*.*"]}
+SETTINGS: Mapping[str, Any] = {
+    "parallelism": 2,
+    "chunk_rows": 100,
+    "include": ["*.*"],
+    "budget": timedelta(minutes=10),
+}
+
+#: Hundreds of tables take their time, on a machine that has other things to do.
+SECONDS = 600.0
 
 LEGS = ("snapshot", "stream to the target", "stream back", "stream to the target again")
 
@@ -91,7 +100,7 @@ def walk(sides: Sides, cases: Sequence[Case]) -> Walked:
         walked = Walked(failed=failed)
         going = [case for case in cases if case.name not in failed]
         with sides() as pair:
-            road = Road(pair, dict(SETTINGS))
+            road = Road(pair, dict(SETTINGS), SECONDS)
             try:
                 _once(road, going, walked)
             except (Broken, Ended) as error:

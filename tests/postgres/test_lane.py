@@ -210,6 +210,16 @@ def test_a_value_that_does_not_fit_is_refused_never_cut(
     assert "10101" not in str(refused.value)
 
 
+def test_a_byte_that_is_no_text_is_refused_never_changed(receiver: Receiver) -> None:
+    receiver.db.run('create table public.byte (id int primary key, v "char")')
+    receiver.lane.begin()
+
+    with pytest.raises(RowConflict, match="CharacterNotInRepertoire"):
+        receiver.lane.write(receiver.batch("byte", inserts=[(b"1", b"\xff")]))
+
+    receiver.lane.rollback()
+
+
 def test_a_wrong_value_is_never_shown(items: Receiver) -> None:
     items.lane.begin()
 
