@@ -27,7 +27,7 @@ settings.load_profile("any machine")
 @pytest.fixture(scope="session")
 def pg() -> Iterator[Server]:
     """A server with logical replication on; `bowline` is a superuser there, `app` an ordinary role."""
-    with Server(locales=MONEY_LOCALES) as server:
+    with Server(locales=MONEY_LOCALES, settings={"max_prepared_transactions": "5"}) as server:
         prepare_roles(server)
         yield server
 

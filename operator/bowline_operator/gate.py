@@ -16,6 +16,9 @@ from bowline_worker.contract import Report, Role, StreamReport, Verdict
 FEW_CHANGES = 10_000
 #: What is applied within this time does not make a fence longer than people notice.
 SHORT_WORK = timedelta(seconds=3)
+LAG_UNKNOWN = (
+    "apply can't measure the lag: nothing came yet, or the origin's clock is ahead of its own"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ def behind(seen: Observed, stream: StreamRef) -> list[Blocker]:
         found.append(Blocker("MarkerNotPassed", f"the stream {stream.key} does not apply rows yet"))
     lag, limit = applied.lag.current, seen.spec.cutover.max_lag
     if lag is None:
-        found.append(Blocker("LagUnknown", "apply has not measured the lag yet", True))
+        found.append(Blocker("LagUnknown", LAG_UNKNOWN, True))
     elif lag > limit.total_seconds():
         found.append(
             Blocker("LagTooHigh", f"lag is {lag:.1f}s, at most {format_duration(limit)} is asked")

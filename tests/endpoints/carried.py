@@ -44,3 +44,27 @@ class Case:
     how: How = How.CARRIED
     note: str = ""
     reason: str = ""
+
+
+def walked(
+    kind: Kind,
+    name: str,
+    make: Sequence[str],
+    tables: Sequence[str],
+    writes: Sequence[str],
+    *,
+    reads: Sequence[str] = (),
+    note: str = "",
+) -> Case:
+    """A case whose rows of before are written as the later ones are."""
+    return Case(
+        kind=kind,
+        name=name,
+        make=make,
+        tables=tables,
+        before=writes,
+        writes=writes,
+        reads=reads,
+        note=note,
+        how=How.NOTE if note else How.CARRIED,
+    )

@@ -59,6 +59,17 @@ def test_an_ordinary_pair_has_nothing_in_its_way(pair: Pair) -> None:
     assert report.found == {Side.SOURCE: FoundSide(), Side.TARGET: FoundSide()}
 
 
+def test_temporary_tables_of_any_session_are_told(pair: Pair) -> None:
+    pair.source.run(ITEM)
+    with pair.source.connect() as session:
+        session.execute("create temporary table basket (id int primary key)")
+
+        (found,) = assess(pair.config(), Side.SOURCE)
+
+        assert (found.reason, found.severity) == ("Temporary", Severity.NOTE)
+        assert ".basket" in found.message
+
+
 def test_nothing_is_made(pair: Pair) -> None:
     pair.source.run(ITEM)
     query = (

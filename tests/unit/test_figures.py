@@ -9,6 +9,7 @@ from typing import cast
 import pytest
 
 from bowline_worker.applying import Outcome
+from bowline_worker.contract import Lag
 from bowline_worker.figures import Figures
 from bowline_worker.journal import Block, Mark, Reader
 
@@ -74,6 +75,40 @@ def test_a_lag_grows_while_nothing_comes(figures: Figures, clock: Clock) -> None
     clock.now += 60
 
     assert figures.lag().p50 is None
+
+
+def test_a_stream_that_stands_still_is_not_called_current_by_a_clock_that_is_ahead(
+    figures: Figures, clock: Clock
+) -> None:
+    figures.add(Outcome(commits=[clock.now + 9]), blocks(1, 1, 1))
+    clock.now += 8
+
+    assert figures.lag().current == pytest.approx(8)
+
+
+def test_an_origin_whose_clock_jumped_ahead_does_not_hide_a_lag(
+    figures: Figures, clock: Clock
+) -> None:
+    """Half an hour behind, a clock that is an hour ahead: each commit looks half an hour younger than now."""
+    figures.add(Outcome(commits=[clock.now - 0.1]), blocks(1, 1, 1))
+    figures.add(Outcome(commits=[clock.now - 0.1, clock.now + 1800]), blocks(2, 3, 2))
+
+    assert figures.lag() == Lag()
+
+    clock.now += 3600
+    figures.add(Outcome(commits=[clock.now - 0.2]), blocks(3, 4, 1))
+
+    assert figures.lag().current == pytest.approx(0.2)
+
+
+def test_the_clock_of_the_apply_that_jumps_back_does_not_hide_a_lag(clock: Clock) -> None:
+    wall = Clock()
+    figures = Figures(clock, wall)
+    figures.add(Outcome(commits=[wall.now - 0.1]), blocks(1, 1, 1))
+    clock.now += 30
+    wall.now -= 3600
+
+    assert figures.lag().current == pytest.approx(30)
 
 
 def test_the_backlog_is_what_is_journalled_and_not_applied(figures: Figures) -> None:

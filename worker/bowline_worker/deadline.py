@@ -5,8 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime, timedelta
 
 POLL_SECONDS = 0.05
+
+
+def time_left(budget: timedelta, since: datetime, now: datetime) -> timedelta:
+    """What is left of a budget that began at `since`, by another process's clock: never less than 0 nor more than all.
+
+    A clock that is behind that one's would lengthen it: the databases would stay closed.
+    """
+    return min(budget, max(timedelta(0), budget - (now - since)))
 
 
 class Deadline:

@@ -16,6 +16,8 @@ LAG_WINDOW_SECONDS = 60.0
 LAG_SAMPLES = 50
 #: Heartbeats come every second: this long without anything, what was measured last is not true any more.
 LAG_STALE_SECONDS = 3.0
+#: A commit may seem to be this far in the future: clocks differ, and some origins tell whole seconds.
+CLOCKS_APART_SECONDS = 10.0
 #: A backlog that shrinks by less than this share of what is applied has no end worth telling.
 GAIN_SHARE = 0.05
 
@@ -35,6 +37,7 @@ class Figures:
         self._journal_total: int | None = None
         self._samples: deque[tuple[float, float]] = deque()  # (when, lag)
         self._last_at: float | None = None
+        self._is_ahead = False  # the origin's clock, by so much that it hides a lag
         self._measured = clock()
 
     def add(self, outcome: Outcome, blocks: Sequence[Block]) -> None:
@@ -44,6 +47,10 @@ class Figures:
         self._applied_total = blocks[-1].total
         if outcome.commits:
             self._last_at, self._measured = outcome.commits[-1], now
+            self._is_ahead = max(outcome.commits) - wall > CLOCKS_APART_SECONDS
+            if self._is_ahead:
+                self._samples.clear()
+                return
             step = max(1, len(outcome.commits) // LAG_SAMPLES)
             # From the newest backwards, so that it is always among them.
             for committed_at in reversed(outcome.commits[::-step]):
@@ -77,12 +84,17 @@ class Figures:
         return round(remaining / gain, 1) if gain > rate * GAIN_SHARE else None
 
     def lag(self) -> Lag:
+        """What was measured; nothing while the origin's clock is ahead: rows of long ago would look like new ones."""
+        if self._is_ahead:
+            return Lag()
         now = self._clock()
         while self._samples and self._samples[0][0] < now - LAG_WINDOW_SECONDS:
             self._samples.popleft()
         current = self._samples[-1][1] if self._samples else None
-        if self._last_at is not None and now - self._measured > LAG_STALE_SECONDS:
-            current = max(current or 0.0, self._wall() - self._last_at)
+        silence = now - self._measured
+        if self._last_at is not None and silence > LAG_STALE_SECONDS:
+            # The silence counts by itself: by clocks that differ or jump, the last commit may not be over yet.
+            current = max(current or 0.0, self._wall() - self._last_at, silence)
         if not self._samples:
             return Lag(current=_rounded(current))
         ordered = sorted(lag for _, lag in self._samples)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
-from endpoints.carried import Case, Kind
+from endpoints.carried import Kind, walked
 
-
-def _case(name: str, make: Sequence[str], tables: Sequence[str], writes: Sequence[str]) -> Case:
-    return Case(
-        kind=Kind.TYPE, name=name, make=make, tables=tables, before=writes, writes=writes
-    )  # fmt: skip
+_case = partial(walked, Kind.TYPE)
 
 
 CASES = (

@@ -23,7 +23,7 @@ from bowline_worker.contract import (
     Unsupported,
     Verdict,
 )
-from bowline_worker.deadline import Deadline, Either
+from bowline_worker.deadline import Deadline, Either, time_left
 from bowline_worker.endpoints.base import Books, Endpoint
 from bowline_worker.roles import Context
 from bowline_worker.roles.abort import withdraw
@@ -276,8 +276,8 @@ class Cutover:
         done = [name for name in self.report.done if name != step.name] + [str(step.name)]
         if step.name is StepName.GATE and self.row.fenced and self.row.fenced_at is not None:
             # An earlier process raised the fence: its clock goes on.
-            used = datetime.now(UTC) - self.row.fenced_at
-            self.budget.start(max(0.0, (self.config.budget - used).total_seconds()))
+            left = time_left(self.config.budget, self.row.fenced_at, datetime.now(UTC))
+            self.budget.start(left.total_seconds())
         if step.name is StepName.COMMIT:
             self.budget.cancel()
         if step.name is StepName.OPEN:

@@ -48,6 +48,10 @@ join pg_type t on t.oid = a.atttypid
 where a.attrelid = any (%s::oid[]) and a.attnum > 0 and not a.attisdropped
   and (t.oid = 'oid'::regtype or t.typname = 'lo' and t.typbasetype = 'oid'::regtype)
 order by 1, 2, 3"""
+TEMPORARY = f"""
+select n.nspname::text as schema, c.relname::text as name
+from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where c.relkind in ('r', 'p') and c.relpersistence = 't' order by 1, 2 limit {SHOWN + 1}"""
 #: What an earlier run of this migration left: the schema it made, or rows it copied.
 OURS = """
 select count(*) from (
@@ -134,12 +138,25 @@ def no_way_back(look: Look) -> Iterator[Finding]:
 def unlogged(look: Look) -> Iterator[Finding]:
     for leaf in look.selection.leaves if look.is_source else ():
         if leaf.persistence == "u":
-            yield look.warning(
+            # Its later rows would be missing on the other side, and no comparison looks at it.
+            yield look.acceptable(
                 "Unlogged",
                 f"{leaf.table} is unlogged: it is copied once, and its changes are not streamed",
                 "exclude it, or alter table ... set logged",
                 about=str(leaf.table),
             )
+
+
+def temporary(look: Look) -> Iterator[Finding]:
+    found = look.rows(TEMPORARY) if look.is_source else []
+    if found:
+        named = ", ".join(f"{row['schema']}.{row['name']}" for row in found[:SHOWN])
+        more = " and others" if len(found) > SHOWN else ""
+        yield look.note(
+            "Temporary",
+            f"temporary tables are their sessions' own and are not migrated: {named}{more}",
+            "keep what must not be lost in ordinary tables",
+        )
 
 
 def large_objects(look: Look) -> Iterator[Finding]:
@@ -289,6 +306,7 @@ CHECKS = (
     keys,
     no_way_back,
     unlogged,
+    temporary,
     large_objects,
     inheritance,
     neighbours,

@@ -25,6 +25,7 @@ from bowline_worker.contract import (
     Unsupported,
 )
 from bowline_worker.endpoints.site import Site, read_credentials
+from bowline_worker.model import Table
 
 #: Text forms that the neutral model promises; timeouts of roles and databases must not end our sessions.
 SETTINGS = {
@@ -201,3 +202,9 @@ def one_line(error: psycopg.Error) -> str:
 def quote(*names: str) -> str:
     """Quote an identifier, dotted from its parts."""
     return sql.Identifier(*names).as_string()
+
+
+def copy_target(table: Table) -> str:
+    """What COPY FROM fills: the written columns. A table without any takes empty lines, and no list of columns."""
+    columns = ", ".join(quote(column.name) for column in table.written)
+    return quote(table.name.schema, table.name.name) + (f" ({columns})" if columns else "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import psycopg
 from psycopg import errors, pq
@@ -182,7 +183,8 @@ class PostgresLane:
         return images
 
     def _insert(self, sql: Statements, rows: Sequence[Row]) -> None:
-        if len(rows) >= COPY_ROWS:
+        # A row without columns has no array to come in.
+        if len(rows) >= COPY_ROWS or (rows and not sql.names):
             with self._connection.cursor() as cursor:
                 with cursor.copy(sql.copy().encode()) as copy:
                     copy.write(b"".join(copy_lines(rows)))
@@ -249,6 +251,12 @@ class PostgresLane:
             text, parameters = sql.delete_found(before)
         else:
             after = self._row(change, change.after, sql.table)
+            whole = tuple(b if a is UNCHANGED else a for b, a in zip(before, after, strict=True))
+            if sql.changes_fixed(before, whole):
+                # As in `write`: only INSERT can set an identity that is always generated.
+                self._one_without_key(replace(change, op=Op.DELETE), sql)
+                self._insert(sql, [whole])
+                return
             text, parameters = sql.update_found(before, after)
         values = [value if isinstance(value, bytes) else None for value in parameters]
         # Not prepared: the text differs with every pattern of nulls.

@@ -27,6 +27,7 @@ from bowline_worker.endpoints.postgres.catalog import records
 from bowline_worker.endpoints.postgres.connection import (
     CONFLICTS,
     connect,
+    copy_target,
     one_line,
     quote,
     translated,
@@ -218,11 +219,8 @@ class PostgresLedger:
     def _relay(
         self, reader: Reader, table: Table, chunk: Chunk, *, binary: bool
     ) -> tuple[int, int]:
-        columns = ", ".join(quote(column.name) for column in table.written)
-        statement = (
-            f"copy {quote(table.name.schema, table.name.name)} ({columns}) "
-            f"from stdin (format {'binary' if binary else 'text'})"
-        )
+        form = "binary" if binary else "text"
+        statement = f"copy {copy_target(table)} from stdin (format {form})"
         size = 0
 
         def counted() -> Iterator[bytes]:

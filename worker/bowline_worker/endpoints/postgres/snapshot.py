@@ -21,7 +21,7 @@ from psycopg import errors, pq, sql
 
 from bowline_worker.bookkeeping import StreamId
 from bowline_worker.conflicts import through_conflicts
-from bowline_worker.contract import TryAgain, Unsafe, Unsupported
+from bowline_worker.contract import TryAgain, Unsafe
 from bowline_worker.endpoints.postgres import catalog
 from bowline_worker.endpoints.postgres.catalog import Db, records
 from bowline_worker.endpoints.postgres.connection import (
@@ -171,8 +171,6 @@ class PostgresReader(View):
 
         Without pages, in ranges of the key's hash; a table without a key is one chunk.
         """
-        if not table.written:
-            raise Unsupported(f"{table.name} has no column that could be written")
         if not flavour_of(self._connection).has_pages:
             return hash_ranges(table, rows)
         with translated(self._site, f"could not read the size of {table.name}"):

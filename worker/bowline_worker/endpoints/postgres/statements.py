@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bowline_worker.contract import Unsupported
-from bowline_worker.endpoints.postgres.connection import quote
+from bowline_worker.endpoints.postgres.connection import copy_target, quote
 from bowline_worker.model import UNCHANGED, Row, Table, Value
 
 #: Per column its type, domains resolved, the schema of that type's own equality operator, and the kind of text that
@@ -110,7 +110,7 @@ class Statements:
         )
 
     def copy(self) -> str:
-        return f"copy {self.name} ({self.columns}) from stdin"
+        return f"copy {copy_target(self.table)} from stdin"
 
     def fetch(self, columns: Sequence[str]) -> str:
         """Read those columns of the rows with these keys, in the order of the keys."""
@@ -151,6 +151,11 @@ class Statements:
     def delete_found(self, before: Row) -> tuple[str, list[Value]]:
         place, parameters = self.find(before)
         return f"delete from only {self.name} t where t.{self.place} = {place}", parameters
+
+    def changes_fixed(self, before: Row, after: Row) -> bool:
+        """Tell whether an identity that is always generated changes: no UPDATE can do that."""
+        pairs = zip(self.table.written, before, after, strict=True)
+        return any(column.identity_always and old != new for column, old, new in pairs)
 
     def update_found(self, before: Row, after: Row) -> tuple[str, list[Value]]:
         """Set what the change says; an identity that is always generated keeps its value, and can't be set."""
