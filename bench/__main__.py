@@ -10,11 +10,18 @@ from pathlib import Path
 
 import click
 
-from bench import apply, peers, report
+from bench import apply, capture, growth, lag, migration, peers, report, snapshot
 from bench.arena import Arena
 from bench.rounds import Setting
 
-MEASURES: dict[str, Callable[[Setting], None]] = {"apply": apply.measure}
+MEASURES: dict[str, Callable[[Setting], None]] = {
+    "apply": apply.measure,
+    "capture": capture.measure,
+    "snapshot": snapshot.measure,
+    "lag": lag.measure,
+    "migration": migration.measure,
+    "growth": growth.measure,
+}
 
 RESULTS = Path(__file__).parent / "results.md"
 QUICK = 0.01

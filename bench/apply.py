@@ -8,14 +8,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import psycopg
 
 from bench import peers
 from bench.arena import copy, create, require_equal, uri, wait_for, wal_position
+from bench.backlog import changes_in, last_transaction
 from bench.figures import OURS, Bar, Result
 from bench.loads import Load, loads, run
 from bench.product import Product
 from bench.rounds import Extra, Setting, compete
 from bowline_worker.contract import Role
+from road.by_hand import Worker
 from servers import Database
 
 BARS = {
@@ -29,6 +34,15 @@ SECONDS = 300.0
 #: Rounds begin where lanes are free again, a bit before the end of the process that held them.
 TAKEN = "select bool_and(generation > %s) from bowline.lane where origin = 'source'"
 APPLIED = "select min(block) from bowline.lane where origin = 'source'"
+
+
+def copy_by_dump(source: Database, target: Database, directory: Path) -> None:
+    """The same rows by the engine's own tools."""
+    file = directory / f"{source.name}.dump"
+    run([peers.program("pg_dump"), "-Fc", "-Z0", "-f", str(file), uri(source)])
+    run([peers.program("pg_restore"), "-d", uri(target), str(file)])
+    file.unlink()
+    target.run("vacuum analyze")
 
 
 @dataclass
@@ -45,7 +59,8 @@ class Backlog:
         self.source = create(source, f"b_{load.name}")
         self.directory = setting.directory
         load.prepare(self.source, self.directory)
-        self.native_template = self._copy_by_dump(create(target, f"n_{load.name}_template"))
+        self.native_template = f"n_{load.name}_template"
+        copy_by_dump(self.source, create(target, self.native_template), self.directory)
         peers.publish(self.source)
         self.target = create(target, f"b_{load.name}")
         self.product = Product.between(setting.arena, self.source, self.target)
@@ -55,52 +70,13 @@ class Backlog:
         load.make_backlog(self.source, self.directory)
         self.position = wal_position(self.source)
         # Whoever has this transaction has all that came before the position.
-        self._last_transaction()
+        last_transaction(self.source)
         self.product.capture_until(self.position)
         self.full = self.product.keep_journal("journal-full")
         self.block, _ = self.product.journal_end()
-        self.template = self._template(target.connect)
-        self.events = self._events()
-
-    def _template(self, _: object) -> str:
-        name = f"b_{self.load.name}_template"
-        copy(self.target.server, self.target.name, name)
-        return name
-
-    def _copy_by_dump(self, target: Database) -> str:
-        """The same rows by the engine's own tools."""
-        file = self.directory / f"{self.load.name}.dump"
-        run([peers.program("pg_dump"), "-Fc", "-Z0", "-f", str(file), uri(self.source)])
-        run([peers.program("pg_restore"), "-d", uri(target), str(file)])
-        file.unlink()
-        target.run("vacuum analyze")
-        return target.name
-
-    def _last_transaction(self) -> None:
-        (table,) = self.source.rows(
-            "select quote_ident(relname) from pg_class where relkind = 'r' "
-            "and relnamespace = 'public'::regnamespace order by relpages limit 1"
-        )[0]
-        (column,) = self.source.rows(
-            "select quote_ident(attname) from pg_attribute where attrelid = %s::regclass and attnum > 0 "
-            "order by attnum desc limit 1",
-            table,
-        )[0]
-        self.source.run(
-            f"update {table} set {column} = {column} where ctid = (select ctid from {table} limit 1)"
-        )
-
-    def _events(self) -> int:
-        from bench.product import FORWARD
-        from bowline_worker.journal import Reader
-
-        reader = Reader(
-            self.product.journal, migration=self.product.pair.migration, stream=FORWARD
-        )
-        try:
-            return reader.end().total
-        finally:
-            reader.close()
+        self.template = f"b_{load.name}_template"
+        copy(target, self.target.name, self.template)
+        self.events = changes_in(self.product)
 
     # --- contenders ---
 
@@ -113,18 +89,19 @@ class Backlog:
 
             def applied() -> bool:
                 self.product.check(worker)
-                return look.execute(APPLIED).fetchone()[0] >= self.block  # type: ignore[index]
+                (block,) = look.execute(APPLIED).fetchone() or (0,)
+                return int(block) >= self.block
 
             seconds = wait_for("the backlog is applied", applied, SECONDS) - start
         self.costs.append(self.product.costs[str(Role.APPLY)].cpu)
         return self.events / seconds
 
-    def _taken(self, look, worker) -> float:  # type: ignore[no-untyped-def]
-        before = look.execute("select max(abs(generation)) from bowline.lane").fetchone()[0]
+    def _taken(self, look: psycopg.Connection[tuple[Any, ...]], worker: Worker) -> float:
+        (before,) = look.execute("select max(abs(generation)) from bowline.lane").fetchone() or (0,)
 
         def taken() -> bool:
             self.product.check(worker)
-            return bool(look.execute(TAKEN, [before]).fetchone()[0])
+            return look.execute(TAKEN, [before]).fetchone() == (True,)
 
         return wait_for("apply has its lanes", taken, 60)
 
@@ -160,15 +137,9 @@ def measure(setting: Setting) -> None:
     for load in loads(setting.size).values():
         if not setting.wants("apply", load.name):
             continue
-        result = setting.begin(
-            Result(name=f"apply: {load.name}", unit="changes/s", bar=BARS[load.name])
-        )
-        try:
+        name = f"apply: {load.name}"
+        with setting.part(Result(name=name, unit="changes/s", bar=BARS[load.name])) as result:
             one(setting, load, result, costs)
-        except Exception as error:  # the next measure must go on
-            result.failure = f"{type(error).__name__}: {error}"
-            setting.tell(f"  {result.name}: {result.failure}")
-        setting.publish()
 
 
 def one(setting: Setting, load: Load, result: Result, costs: Extra) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench import peers
 from bench.arena import Arena, cpu_seconds, peak_mib, wait_for
 from bowline_worker.bookkeeping import StreamId
 from bowline_worker.contract import Role, Side
@@ -91,11 +92,16 @@ class Product:
         self.costs[str(role)] = cost
         return cost
 
-    def stop(self, worker: Worker) -> Cost:
-        """End a running role in order; 75 is what it says then."""
+    def cost(self, worker: Worker) -> Cost:
+        """What a running role has taken until now."""
         pid = worker.process.pid
         cost = Cost(cpu_seconds(pid), peak_mib(pid))
         self.costs[worker.name.rsplit("-", 1)[0]] = cost
+        return cost
+
+    def stop(self, worker: Worker) -> Cost:
+        """End a running role in order; 75 is what it says then."""
+        cost = self.cost(worker)
         worker.signal(signal.SIGTERM)
         worker.wait(code=None, seconds=STOP_SECONDS)
         return cost
@@ -153,3 +159,11 @@ class Product:
     def close(self) -> None:
         self.road.close()
         shutil.rmtree(self.directory, ignore_errors=True)
+
+    def forget(self) -> None:
+        """Remove what it made at the source: the next round begins from the same state. The target is dropped whole."""
+        self.close()
+        peers.drop_slot(self.source, self.slot)
+        self.source.run(
+            f"drop publication if exists {self.publication}", "drop schema if exists bowline cascade"
+        )

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.arena import Arena
 from bench.figures import Result
 
-Contender = Callable[[], float]
+Contender = Callable[[], float | None]  #: None: this one has nothing to compare
 
 
 @dataclass(kw_only=True)
@@ -36,15 +37,41 @@ class Setting:
         return time.monotonic() > self.deadline
 
     def wants(self, measure: str, part: str = "") -> bool:
+        """Tell whether it was asked for, and there is time: a measure that has none left has failed."""
+        if not self._is_asked(measure, part):
+            return False
+        if self.is_over:
+            name = f"{measure}: {part}" if part else measure
+            self.results.append(Result(name=name, unit="", failure="time was up before it began"))
+            return False
+        return True
+
+    def _is_asked(self, measure: str, part: str) -> bool:
         if not self.only or measure in self.only:
             return True
         if part:
             return f"{measure}:{part}" in self.only
         return any(each.startswith(f"{measure}:") for each in self.only)
 
-    def begin(self, result: Result) -> Result:
+    @contextmanager
+    def part(self, result: Result) -> Iterator[Result]:
+        """A measure's part: what goes wrong in it is its own failure, and the next one goes on."""
         self.results.append(result)
-        return result
+        try:
+            yield result
+        except Exception as error:  # whatever it is, it is told
+            result.failure = f"{type(error).__name__}: {error}"
+            self.tell(f"  {result.name}: {result.failure}")
+        self.publish()
+
+    @contextmanager
+    def alone(self, name: str) -> Iterator[None]:
+        """Work that is not compared: only its failure makes a result."""
+        result = Result(name=name, unit="")
+        with self.part(result):
+            yield
+        if not result.failure:
+            self.results.remove(result)
 
 
 @dataclass(kw_only=True)
@@ -63,6 +90,8 @@ def compete(setting: Setting, result: Result, contenders: Mapping[str, Contender
     for number in range(setting.rounds):
         for name in names[number % len(names) :] + names[: number % len(names)]:
             value = contenders[name]()
+            if value is None:
+                continue
             result.add(name, value)
             setting.tell(f"  {result.name}: round {number + 1}, {name}: {value:,.4g} {result.unit}")
         setting.publish()
