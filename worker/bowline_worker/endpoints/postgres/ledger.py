@@ -25,6 +25,7 @@ from bowline_worker.endpoints.base import Chunk, Reader
 from bowline_worker.endpoints.postgres.catalog import records
 from bowline_worker.endpoints.postgres.connection import connect, one_line, quote, translated
 from bowline_worker.endpoints.postgres.copying import copy_in
+from bowline_worker.endpoints.postgres.relay import Relaying
 from bowline_worker.endpoints.site import Site
 from bowline_worker.model import Position, Table, TableName
 
@@ -215,7 +216,8 @@ class PostgresLedger:
                 size += len(buffer)
                 yield buffer
 
-        buffers = reader.read(table, chunk.text, binary=binary)
+        read = reader.relay if isinstance(reader, Relaying) else reader.read
+        buffers = read(table, chunk.text, binary=binary)
         try:
             rows = copy_in(self._connection, statement, counted())
         except psycopg.Error as error:
