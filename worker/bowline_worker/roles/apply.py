@@ -27,7 +27,7 @@ from bowline_worker.sift import Seen, Sieve
 from bowline_worker.sweeping import kept_swept
 
 #: A span is one transaction a lane: larger ones gain little, and delay what they hold.
-SPAN_CHANGES = 4000
+SPAN_CHANGES = 10_000
 SPAN_BYTES = 4 << 20
 
 #: A retired apply that has nothing to do must notice; one that has finds out by its next transaction.
