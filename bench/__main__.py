@@ -23,12 +23,16 @@ MEASURES: dict[str, Callable[[Setting], None]] = {
     "growth": growth.measure,
 }
 
+NEED_PGCOPYDB = ("snapshot", "migration")
+
 RESULTS = Path(__file__).parent / "results.md"
 QUICK = 0.01
 
 
 @click.command()
-@click.option("--only", default="", help=f"Of {', '.join(MEASURES)}, with commas between; or apply:tpcb.")
+@click.option(
+    "--only", default="", help=f"Of {', '.join(MEASURES)}, with commas between; or apply:tpcb."
+)
 @click.option("--rounds", default=5, show_default=True)
 @click.option("--size", default=1.0, show_default=True, help="Of the work.")
 @click.option("--quick", is_flag=True, help="Some seconds, to see that it works: no verdicts.")
@@ -46,11 +50,12 @@ def main(
 ) -> None:
     """Measure, write the results, and exit 1 where a floor is missed or a measure failed."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    if absent := peers.missing():
-        raise click.UsageError(f"install first: apt-get install {' '.join(absent)}")
     wanted = frozenset(name for name in only.split(",") if name)
     if unknown := [name for name in wanted if name.split(":")[0] not in MEASURES]:
         raise click.UsageError(f"there is no measure {unknown[0]}: {', '.join(MEASURES)}")
+    copies = not wanted or any(name.split(":")[0] in NEED_PGCOPYDB for name in wanted)
+    if absent := peers.missing(pgcopydb=copies):
+        raise click.UsageError(f"install first: apt-get install {' '.join(absent)}")
     began = time.monotonic()
     arena = Arena.make(directory)
     try:

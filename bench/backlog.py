@@ -18,7 +18,9 @@ def last_transaction(source: Database) -> None:
         "order by attnum desc limit 1",
         table,
     )
-    source.run(f"update {table} set {column} = {column} where ctid = (select ctid from {table} limit 1)")
+    source.run(
+        f"update {table} set {column} = {column} where ctid = (select ctid from {table} limit 1)"
+    )
 
 
 def changes_in(product: Product) -> int:

@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 
 from bench import peers
-from bench.arena import create, cpu_seconds, peak_mib, uri, wait_for, wal_position
+from bench.arena import cpu_seconds, create, peak_mib, uri, wait_for, wal_position
 from bench.backlog import changes_in, last_transaction
 from bench.figures import OURS, Bar, Result
 from bench.loads import Load, loads
@@ -74,7 +74,9 @@ class Stream:
                 command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
             )
             try:
-                start = wait_for("pg_recvlogical reads the slot", lambda: peers.is_read(look, slot), 60)
+                start = wait_for(
+                    "pg_recvlogical reads the slot", lambda: peers.is_read(look, slot), 60
+                )
                 _, said = process.communicate(timeout=SECONDS)
                 seconds = time.monotonic() - start
             finally:

@@ -48,8 +48,8 @@ class Result:
     bar: Bar | None = None
     samples: dict[str, list[float]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    aside: frozenset[str] = frozenset()  #: contenders that are shown, and decide nothing
     failure: str = ""  #: why there is no verdict, or none to trust
-    preliminary: bool = False  #: fewer rounds or less data than a verdict takes
 
     def add(self, contender: str, value: float) -> None:
         self.samples.setdefault(contender, []).append(value)
@@ -60,7 +60,7 @@ class Result:
 
     @property
     def peers(self) -> Sequence[str]:
-        return [name for name in self.series if name != OURS]
+        return [name for name in self.series if name != OURS and name not in self.aside]
 
     @property
     def best_peer(self) -> str:
@@ -73,7 +73,8 @@ class Result:
         """Ours to the best peer's: of medians, so that one disturbed round decides nothing."""
         if OURS not in self.series or not self.peers:
             return None
-        return self.series[OURS].median / self.series[self.best_peer].median
+        theirs = self.series[self.best_peer].median
+        return self.series[OURS].median / theirs if theirs else None
 
     @property
     def verdict(self) -> str:

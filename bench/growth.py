@@ -107,7 +107,9 @@ def memory(setting: Setting, extra: Extra) -> None:
         extra.rows.append((f"one transaction of {huge:,} rows", *peaks))
         worst = max(float(each) for each in peaks[:2])
         if worst > HUGE_MIB:
-            raise AssertionError(f"{worst:.0f} MiB for one transaction, at most {HUGE_MIB:.0f} are allowed")
+            raise AssertionError(
+                f"{worst:.0f} MiB for one transaction, at most {HUGE_MIB:.0f} are allowed"
+            )
     finally:
         product.close()
         drop(setting, "g_memory")
@@ -130,7 +132,11 @@ def stream(product: Product, statement: str) -> tuple[str, str, str]:
 
         def applied() -> bool:
             product.check(apply)
-            return bool(product.target.value("select min(block) >= %s from bowline.lane where number = 0", block))
+            return bool(
+                product.target.value(
+                    "select min(block) >= %s from bowline.lane where number = 0", block
+                )
+            )
 
         wait_for("it is applied", applied, SECONDS, 0.1)
         peaks = [product.cost(worker).peak_mib for worker in (capture, apply)]

@@ -32,6 +32,8 @@ CLOSED_SECONDS = 5.0
 PROBE_SECONDS = 0.010
 LOOK_SECONDS = 0.0005
 ALONE = "without migration"
+#: What native replication does unless told otherwise; no other contender commits like that.
+ASIDE = "native, asynchronous commit"
 
 
 @dataclass
@@ -97,8 +99,13 @@ class Steady:
         self.product.prepare()
         # Further from here on: what the first round brings is read by each before it is measured.
         self.slot = peers.make_slot(self.source, "peer_lag", like=self.product.slot)
-        self.p99 = Result(name="lag p99", unit="ms", bar=BAR)
-        self.steady = Result(name="source at steady load", unit="transactions/s", bar=LOSS)
+        self.p99 = Result(name="lag p99", unit="ms", bar=BAR, aside=frozenset([ASIDE]))
+        self.steady = Result(
+            name="source at steady load",
+            unit="transactions/s",
+            bar=LOSS,
+            aside=frozenset([ASIDE, "native"]),
+        )
         self.closed = Result(name="source, one client in a closed loop", unit="transactions/s")
         self.closed.notes.append(
             "No floor: source, target, workers and client have this machine's cores between them."
@@ -140,7 +147,9 @@ class Steady:
         )  # fmt: skip
 
     def _caught_up(self, target: Database) -> None:
-        number = self.source.value("insert into probe select coalesce(max(id), 0) + 1 from probe returning id")
+        number = self.source.value(
+            "insert into probe select coalesce(max(id), 0) + 1 from probe returning id"
+        )
         wait_for(
             "the stream is caught up",
             lambda: target.value("select coalesce(max(id), 0) from probe") >= number,
@@ -152,11 +161,12 @@ class Steady:
             self._caught_up(self.target)
             return self.run(OURS, self.target)
 
-    def peer(self, native: peers.Subscription) -> float | None:
+    def peer(self, native: peers.Subscription, name: str, commit: str) -> float | None:
+        self.native.run(f"alter subscription {native.name} set (synchronous_commit = '{commit}')")
         native.enable()
         try:
             self._caught_up(self.native)
-            return self.run("native", self.native)
+            return self.run(name, self.native)
         finally:
             native.disable()
 
@@ -168,8 +178,10 @@ class Steady:
 
 
 def measure(setting: Setting) -> None:
-    p50 = Result(name="lag p50", unit="ms", bar=BAR)
-    p50.notes.append(f"{RATE} transactions a second, four changes each; a probe every {PROBE_SECONDS * 1000:g} ms.")
+    p50 = Result(name="lag p50", unit="ms", bar=BAR, aside=frozenset([ASIDE]))
+    p50.notes.append(
+        f"{RATE} transactions a second, four changes each; a probe every {PROBE_SECONDS * 1000:g} ms."
+    )
     with setting.part(p50):
         steady = Steady(setting)
         setting.results += [steady.p99, steady.steady, steady.closed]
@@ -179,7 +191,8 @@ def measure(setting: Setting) -> None:
             ) as native:
                 turns = {
                     OURS: steady.bowline,
-                    "native": lambda: steady.peer(native),
+                    "native": lambda: steady.peer(native, "native", "on"),
+                    ASIDE: lambda: steady.peer(native, ASIDE, "off"),
                     ALONE: lambda: steady.run(ALONE, None),
                 }
                 compete(setting, p50, turns)

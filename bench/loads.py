@@ -101,7 +101,8 @@ begin
         where d_w_id = w and d_id = d and d_next_delivery < d_next_o_id returning d_next_delivery - 1 into o;
     if o is null then return; end if;
     delete from new_order where no_w_id = w and no_d_id = d and no_o_id = o;
-    update orders set o_carrier_id = 1 + o % 10 where o_w_id = w and o_d_id = d and o_id = o returning o_c_id into customer_id;
+    update orders set o_carrier_id = 1 + o % 10 where o_w_id = w and o_d_id = d and o_id = o
+        returning o_c_id into customer_id;
     update order_line set ol_delivery_d = now() where ol_w_id = w and ol_d_id = d and ol_o_id = o;
     select sum(ol_amount) into total from order_line where ol_w_id = w and ol_d_id = d and ol_o_id = o;
     update customer set c_balance = c_balance + total where c_w_id = w and c_d_id = d and c_id = customer_id;
@@ -148,8 +149,10 @@ class Load:
         file = directory / f"{self.name}-tables.sql"
         file.write_text(self.tables, encoding="utf-8")
         run(
-            ["psql", "-qX", "-v", "ON_ERROR_STOP=1", "-v", f"scale={self.scale}"]
-            + ["-f", str(file), uri(database)]
+            [
+                *("psql", "-qX", "-v", "ON_ERROR_STOP=1", "-v", f"scale={self.scale}"),
+                *("-f", str(file), uri(database)),
+            ]
         )
 
     def command(self, directory: Path) -> list[str]:
@@ -189,7 +192,9 @@ def pgbench(
     database: Database, *words: str, options: str = "", seconds: float = SECONDS
 ) -> subprocess.CompletedProcess[str]:
     return run(
-        ["pgbench", *words, uri(database)], env={"PGOPTIONS": options} if options else {}, seconds=seconds
+        ["pgbench", *words, uri(database)],
+        env={"PGOPTIONS": options} if options else {},
+        seconds=seconds,
     )
 
 

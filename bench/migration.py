@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Protocol
 
 import psycopg
 from demo.control import Control
@@ -43,8 +44,20 @@ kind: DatabaseMigration
 metadata: {{name: bench}}
 spec:
   phase: Replicate
-  source: {{engine: PostgreSQL, host: 127.0.0.1, port: {source.server.port}, database: {source.name}, tls: {{mode: disable}}, credentialsSecretRef: {{name: source}}}}
-  target: {{engine: PostgreSQL, host: 127.0.0.1, port: {target.server.port}, database: {target.name}, tls: {{mode: disable}}, credentialsSecretRef: {{name: target}}}}
+  source:
+    engine: PostgreSQL
+    host: 127.0.0.1
+    port: {source.server.port}
+    database: {source.name}
+    tls: {{mode: disable}}
+    credentialsSecretRef: {{name: source}}
+  target:
+    engine: PostgreSQL
+    host: 127.0.0.1
+    port: {target.server.port}
+    database: {target.name}
+    tls: {{mode: disable}}
+    credentialsSecretRef: {{name: target}}
   tables: {{include: ["public.*"]}}
 ---
 apiVersion: v1
@@ -72,7 +85,7 @@ class Whole:
             "vacuum analyze",
         )
 
-    def turn(self, migrate: Callable[[Database, Database, Path], Callable[[], None]]) -> float:
+    def turn(self, migrate: Callable[[Database, Database, Path], Running]) -> float:
         """Seconds from the start to the third fresh row."""
         source = copy(self.setting.arena.source, "w_template", "w_source")
         target = create(self.setting.arena.target, "w_target")
@@ -81,11 +94,13 @@ class Whole:
         directory.mkdir()
         with self._load(source), pulsing(source):
             start = time.monotonic()
-            stop = migrate(source, target, directory)
+            running = migrate(source, target, directory)
             try:
-                done = until_fresh(target)
-            finally:
-                stop()
+                done = until_fresh(target, running.check)
+            except BaseException:
+                running.stop()
+                raise
+            running.finish()
         indexes = target.value(
             "select count(*) from pg_index i join pg_class c on c.oid = i.indrelid "
             "where c.relname like 'pgbench%%' and i.indisvalid"
@@ -140,7 +155,7 @@ def pulsing(source: Database) -> Iterator[None]:
         thread.join()
 
 
-def until_fresh(target: Database) -> float:
+def until_fresh(target: Database, check: Callable[[], None]) -> float:
     """The moment at which the target has shown so many fresh rows; there may be no table, nor anything, before."""
     end, seen = time.monotonic() + SECONDS, set[str]()
     while time.monotonic() < end:
@@ -156,50 +171,77 @@ def until_fresh(target: Database) -> float:
                     seen.add(row[0])
                 if len(seen) >= FRESH_ROWS:
                     return time.monotonic()
+                check()
                 time.sleep(LOOK_SECONDS)
+        check()
         time.sleep(LOOK_SECONDS)
     raise Late(f"the target shows no fresh rows within {SECONDS:g} s")
 
 
-def bowline(source: Database, target: Database, directory: Path) -> Callable[[], None]:
-    manifest = directory / "bench.yaml"
-    manifest.touch(mode=0o600)
-    manifest.write_text(
-        MANIFEST.format(source=source, target=target, user=MIGRATOR), encoding="utf-8"
-    )
-    control = Control(manifest, directory / "state", directory / "log")
-    control.start()
+class Running(Protocol):
+    """A migration under way."""
 
-    def stop() -> None:
+    def check(self) -> None:
+        """Raise when it has ended."""
+
+    def finish(self) -> None:
+        """End it; complain where it does not think that it is caught up."""
+
+    def stop(self) -> None: ...
+
+
+class Bowline:
+    def __init__(self, source: Database, target: Database, directory: Path) -> None:
+        manifest = directory / "bench.yaml"
+        manifest.touch(mode=0o600)
+        text = MANIFEST.format(source=source, target=target, user=MIGRATOR)
+        manifest.write_text(text, encoding="utf-8")
+        self._control = Control(manifest, directory / "state", directory / "log")
+        self._control.start()
+
+    def check(self) -> None:
+        if self._control.end(seconds=0) is not None:
+            raise RuntimeError(f"bowline run ended: {' '.join(self._control.said)}")
+
+    def finish(self) -> None:
         try:
-            control.wait("condition=CaughtUp", 60)
+            self._control.wait("condition=CaughtUp", 60)
         finally:
-            control.stop()
+            self.stop()
 
-    return stop
+    def stop(self) -> None:
+        self._control.stop()
 
 
-def pgcopydb(source: Database, target: Database, directory: Path) -> Callable[[], None]:
-    command = [peers.program("pgcopydb"), "clone", "--follow", "--dir", str(directory / "work")]
-    command += ["--table-jobs", "2", "--index-jobs", "2", "--source", uri(source), "--target", uri(target)]
-    log = (directory / "log").open("wb")
-    process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+class Pgcopydb:
+    def __init__(self, source: Database, target: Database, directory: Path) -> None:
+        # The plugin that every PostgreSQL has; its default one is a package of its own.
+        command = [peers.program("pgcopydb"), "clone", "--follow", "--plugin", "test_decoding"]
+        command += ["--dir", str(directory / "work"), "--table-jobs", "2", "--index-jobs", "2"]
+        command += ["--source", uri(source), "--target", uri(target)]
+        self._log = directory / "log"
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                command, stdout=log, stderr=log, start_new_session=True
+            )
 
-    def stop() -> None:
-        failed = process.poll()
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
+    def check(self) -> None:
+        if (code := self._process.poll()) is not None:
+            said = self._log.read_text(encoding="utf-8", errors="replace")
+            raise RuntimeError(f"pgcopydb ended with {code}: {said[-800:]}")
+
+    def finish(self) -> None:
         try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        log.close()
-        if failed is not None:
-            said = (directory / "log").read_text(encoding="utf-8", errors="replace")
-            raise RuntimeError(f"pgcopydb ended with {failed}: {said[-800:]}")
+            self.check()
+        finally:
+            self.stop()
 
-    return stop
+    def stop(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, number)
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(10)
 
 
 def measure(setting: Setting) -> None:
@@ -207,15 +249,16 @@ def measure(setting: Setting) -> None:
     with setting.part(result):
         whole = Whole(setting)
         result.notes.append(
-            f"pgbench scale {whole.scale}, {RATE} transactions a second meanwhile; start to caught up, seen from outside."
+            f"pgbench scale {whole.scale}, {RATE} transactions a second meanwhile; "
+            "start to caught up, seen from outside."
         )
         try:
             compete(
                 setting,
                 result,
                 {
-                    OURS: lambda: 3600 / whole.turn(bowline),
-                    "pgcopydb clone --follow": lambda: 3600 / whole.turn(pgcopydb),
+                    OURS: lambda: 3600 / whole.turn(Bowline),
+                    "pgcopydb clone --follow": lambda: 3600 / whole.turn(Pgcopydb),
                 },
             )
         finally:

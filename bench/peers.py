@@ -36,14 +36,18 @@ def program(name: str) -> str:
     return shutil.which(name) or ""
 
 
-def missing() -> list[str]:
-    return sorted({package for name, package in PROGRAMS.items() if not program(name)})
+def missing(*, pgcopydb: bool) -> list[str]:
+    """Packages to install first."""
+    names = [name for name in PROGRAMS if pgcopydb or name != "pgcopydb"]
+    return sorted({PROGRAMS[name] for name in names if not program(name)})
 
 
 def versions() -> list[str]:
     said = []
-    for name in PROGRAMS:
-        done = subprocess.run([program(name), "--version"], capture_output=True, text=True, check=False)
+    for name in filter(program, PROGRAMS):
+        done = subprocess.run(
+            [program(name), "--version"], capture_output=True, text=True, check=False
+        )
         said.append((done.stdout.strip().splitlines() or [name])[0])
     return sorted(set(said))
 
@@ -55,7 +59,9 @@ def publish(source: Database) -> None:
 def make_slot(source: Database, name: str, like: str = "") -> str:
     """A slot from here on, or one from where another stands."""
     if like:
-        source.run(f"select pg_copy_logical_replication_slot('{like}', '{name}', false, 'pgoutput')")
+        source.run(
+            f"select pg_copy_logical_replication_slot('{like}', '{name}', false, 'pgoutput')"
+        )
     else:
         source.run(f"select pg_create_logical_replication_slot('{name}', 'pgoutput')")
     return name
@@ -108,8 +114,10 @@ class Subscription:
         self.target.run(f"alter subscription {self.name} disable")
         wait_for(
             "the subscription's worker ends",
-            lambda: not self.source.value(
-                "select active from pg_replication_slots where slot_name = %s", self.slot
+            lambda: (
+                not self.source.value(
+                    "select active from pg_replication_slots where slot_name = %s", self.slot
+                )
             ),
             60,
         )

@@ -165,5 +165,6 @@ class Product:
         self.close()
         peers.drop_slot(self.source, self.slot)
         self.source.run(
-            f"drop publication if exists {self.publication}", "drop schema if exists bowline cascade"
+            f"drop publication if exists {self.publication}",
+            "drop schema if exists bowline cascade",
         )

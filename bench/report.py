@@ -23,6 +23,8 @@ class Book:
     quick: bool = False
 
     def write(self) -> None:
+        if not self.file.parent.is_dir() or self.file.is_char_device():
+            return  # /dev/null: nothing is to be kept
         part = self.file.with_suffix(".part")
         part.write_text(self.text(), encoding="utf-8")
         part.replace(self.file)
@@ -34,7 +36,9 @@ class Book:
             f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {' '.join(sys.argv[1:]) or 'defaults'}; "
             f"{self.setting.rounds} rounds, in turns. {machine()}.",
             f"Peers: {'; '.join(self.versions)}.",
-            "Both servers: " + ", ".join(f"`{name} = {value}`" for name, value in self.settings) + ".",
+            "Both servers: "
+            + ", ".join(f"`{name} = {value}`" for name, value in self.settings)
+            + ".",
             "",
         ]
         if self.quick:

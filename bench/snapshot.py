@@ -46,7 +46,16 @@ class Copying:
         make(self.source)
         self.source.run("vacuum analyze", "checkpoint")
         self.schema = setting.directory / f"{name}-schema.sql"
-        run([peers.program("pg_dump"), "-s", "--section=pre-data", "-f", str(self.schema), uri(self.source)])
+        run(
+            [
+                peers.program("pg_dump"),
+                "-s",
+                "--section=pre-data",
+                "-f",
+                str(self.schema),
+                uri(self.source),
+            ]
+        )
         self.rows = {
             table: self.source.value(f"select count(*) from {table}") for table in self._tables()
         }
@@ -79,7 +88,7 @@ class Copying:
                 raise AssertionError(f"{table}: {there} of {rows} rows")
 
     def bowline(self) -> float:
-        """From the snapshot role's start, with its imports, to the moment at which the ledger says that all is there."""
+        """From the snapshot role's start, with its imports, to the moment at which its ledger has all."""
         target = self._empty()
         product = Product.between(self.setting.arena, self.source, target, parallelism=JOBS)
         try:
@@ -181,9 +190,16 @@ def measure(setting: Setting) -> None:
                         "pg_dump | pg_restore": copying.dump,
                     },
                 )
-                cpu, peak = (sorted(each)[len(each) // 2] for each in zip(*copying.costs, strict=True))
+                cpu, peak = (
+                    sorted(each)[len(each) // 2] for each in zip(*copying.costs, strict=True)
+                )
                 costs.rows.append(
-                    (name, f"{copying.megabytes:,.0f}", f"{cpu / copying.megabytes * 1000:.2f}", f"{peak:.0f}")
+                    (
+                        name,
+                        f"{copying.megabytes:,.0f}",
+                        f"{cpu / copying.megabytes * 1000:.2f}",
+                        f"{peak:.0f}",
+                    )
                 )
             finally:
                 copying.close()

@@ -156,7 +156,7 @@ class Applier:
         )
 
     def _gather(self, span: Span, seen: Seen) -> Prepared | None:
-        """The short way, for a span of ordinary changes. One that is not is seldom alone: it is not tried for a while."""
+        """The short way, for a span of ordinary changes; one that is not is seldom alone, and it rests a while."""
         if not isinstance(self._decoder, Gatherer) or not seen.passed:
             return None
         if self._general:
@@ -278,9 +278,7 @@ class Applier:
             session.rollback()
             raise
 
-    def _lane(
-        self, row: LaneRow, part: Part, after: LaneRow, forms: Iterable[Form] = Form
-    ) -> None:
+    def _lane(self, row: LaneRow, part: Part, after: LaneRow, forms: Iterable[Form] = Form) -> None:
         """Apply one lane's part in the first form that fits, with its place, in one transaction."""
         for form in forms:
             try:

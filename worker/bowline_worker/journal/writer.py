@@ -167,9 +167,7 @@ class Writer:
                 f" {'inside another' if draft.starts else 'without its start'} at {draft.first}"
             )
         elif draft.starts and self._is_journalled(draft):
-            wrong = (
-                f"the stream went back to {draft.last}, and {self._mark.position} is journalled"
-            )
+            wrong = f"the stream went back to {draft.last}, and {self._mark.position} is journalled"
         if wrong:
             self._finally(self._settle)  # what came before it is sound
             raise Unsafe(wrong)

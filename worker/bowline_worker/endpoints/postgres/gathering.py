@@ -1,8 +1,8 @@
 """Fold ordinary pgoutput frames without making a change of each: most rows of a hot table are never looked at.
 
-Ordinary are inserts, updates that leave the key alone, and deletes by key, of tables whose columns stand as the receiver
-has them, with the key first. Anything else, down to a single unlogged value, and the whole span goes the general way
-(pgoutput.py, sift.py, lanes.py, fold.py), which this must equal: `tests/postgres/test_gathering.py` compares the two.
+Ordinary are inserts, updates that leave the key alone, and deletes by key, of tables whose columns stand as the
+receiver has them, with the key first. Anything else, down to a single unlogged value, and the whole span goes the
+general way (pgoutput.py, sift.py, lanes.py, fold.py), which this must equal: tests/postgres/test_gathering.py compares.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Gathering:
             return None
         return Gathered(self._signals, position_at(commit_end), commits, lanes)
 
-    def _read(self, payload: bytes) -> tuple[list[float], int]:
+    def _read(self, payload: bytes) -> tuple[list[float], int]:  # noqa: PLR0912, PLR0915  (one loop: calls cost most)
         commits: list[float] = []
         tables, length = self._by_oid, u32
         at, end = 0, len(payload)
@@ -93,7 +93,7 @@ class Gathering:
             start = at + 4
             at = start + length(payload, at)[0]
             kind = payload[start]
-            if kind == UPDATE or kind == INSERT:  # noqa: PLR1714 (faster)
+            if kind in (UPDATE, INSERT):
                 if payload[start + 5] != _NEW or not is_open:
                     raise NotOrdinaryError
                 oid = payload[start + 1 : start + 5]
@@ -225,7 +225,12 @@ class Gathering:
         batches = [TableBatch(table=table.shape.table) for _ in lanes]
         names = table.shape.names[table.keys :]
         updates: list[list[Row]] = [[] for _ in lanes]
-        begin, keys, columns, is_one = zlib.crc32(table.name), table.keys, table.columns, len(lanes) == 1
+        begin, keys, columns, is_one = (
+            zlib.crc32(table.name),
+            table.keys,
+            table.columns,
+            len(lanes) == 1,
+        )
         whole = self._lane(begin)
         for key, (existed, start, count) in table.rows.items():
             if is_one or table.is_whole:
@@ -242,11 +247,11 @@ class Gathering:
                 updates[lane].append(_row(payload, start, columns))
             else:
                 batches[lane].inserts.append(_row(payload, start, columns))
-        for lane, batch, changed in zip(lanes, batches, updates, strict=True):
+        for ready, batch, changed in zip(lanes, batches, updates, strict=True):
             if changed:
                 batch.updates[names] = changed
             if changed or batch.deletes or batch.inserts:
-                lane.batches.append(batch)
+                ready.batches.append(batch)
 
 
 def _crc(key: bytes, crc: int) -> int:

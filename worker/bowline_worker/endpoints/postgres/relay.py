@@ -137,4 +137,6 @@ def give(pgconn: pq.abc.PGconn, framed: Framed) -> None:
                 # A server that refused a row goes on reading: it throws away what comes until the end.
                 poll.poll()
             except OSError as error:
-                raise psycopg.OperationalError(f"the connection is lost: {error.strerror}") from error
+                raise psycopg.OperationalError(
+                    f"the connection is lost: {error.strerror}"
+                ) from error

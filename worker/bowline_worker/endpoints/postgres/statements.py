@@ -201,10 +201,8 @@ def copy_lines(rows: Iterable[Row]) -> Iterable[bytes]:
     """Write rows in COPY's text format."""
     for row in rows:
         nulls = row.count(None)
-        try:
-            line = b"\t".join([b"\\N" if value is None else value for value in row] if nulls else row)  # type: ignore[list-item, misc]
-        except TypeError:
-            raise TypeError("an unlogged value reached a statement") from None
+        texts = [b"\\N" if value is None else known(value) for value in row]
+        line = b"\t".join(texts)
         # Only what the format has a meaning for is looked at value by value.
         if (
             line.count(b"\\") != nulls
