@@ -175,9 +175,32 @@ def test_a_slot_that_is_used_again_holds_nobody_up() -> None:
 
 def test_a_commit_waits_for_a_row_that_may_be_of_its_transaction() -> None:
     rows = [insert(97, 3), insert(98, 4, xid=TWO), commit(99, 5, xid=TWO)]
-    rows.append(insert(105, 6, xid=(*TWO[:2], PARTIAL)))
+    rows += [insert(105, 6), insert(99, 7, xid=(*TWO[:2], PARTIAL))]
 
     assert blocks(staged(*rows, upper=100)) == [3, 4]
+
+
+def test_an_old_end_of_nobody_does_not_hold_a_busy_slot_up_for_ever() -> None:
+    """It tells no transaction, and the slot has always a younger one that is not read to its end: nothing of that
+    one, whose redo was made later, can be what it ends. Each step gave nothing, and the stream stood still."""
+    old = rollback(97, 3, xid=(*TWO[:2], PARTIAL))
+    next_one = [insert(98, 4, xid=TWO), insert(105, 5, xid=TWO)]
+
+    assert blocks(staged(old, *next_one, upper=100)) == [3, 4]
+
+
+def test_an_end_does_not_wait_for_a_row_that_was_written_after_it() -> None:
+    rows = [insert(97, 3), insert(98, 4, xid=TWO), commit(99, 5, xid=TWO)]
+    rows.append(insert(105, 6, xid=(*TWO[:2], PARTIAL)))
+
+    assert blocks(staged(*rows, upper=100)) == [3, 4, 5]
+
+
+def test_an_end_of_nobody_waits_for_rows_that_it_may_end() -> None:
+    rows = [insert(97, 3), rollback(99, 4, xid=(*TWO[:2], PARTIAL))]
+    rows += [insert(105, 5), insert(98, 6, xid=TWO)]
+
+    assert blocks(staged(*rows, upper=100)) == [3]
 
 
 def test_an_end_without_an_address_waits_for_what_came_before_it() -> None:

@@ -127,6 +127,22 @@ def run(random: Random, *, threads: int = 1, see: See | None = None) -> tuple[Wo
     return world, process
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_one_step_reads_a_backlog_nearly_to_its_bound(seed: int) -> None:
+    """However much there is to read: a capture that fell behind must be able to catch up."""
+    world = World(Random(seed), threads=2)
+    for _ in range(4000):
+        world.act()
+    upper = world.upper() // 2
+    wanted = sum(row[SCN] <= upper for row in world.rows())
+
+    step = Reader(SCRATCH, place=first_place()).miner.step(upper)
+    for row in world.rows():
+        step.add(LogRow.from_row(row))
+
+    assert len(step.take()) > 0.9 * wanted
+
+
 def per_key(truths: Sequence[Truth], xids: Sequence[tuple[int, int, int]]) -> list[list[Truth]]:
     by_xid = {truth.xid: truth for truth in truths}
     keys = sorted({key for truth in truths for key in truth.keys})

@@ -13,8 +13,10 @@ to see rows above the bound; mine with an ENDSCN beyond it, or none, and put no 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 from bowline_worker.contract import Unsafe
 from bowline_worker.endpoints.oracle.logrow import (
@@ -166,19 +168,19 @@ def _early(rows: Sequence[LogRow], is_left: Sequence[bool]) -> list[int]:
     ]
     oldest = min(commits, default=None)
     owners = _owners(rows)
-    unfinished, begun = _Owners(), _Owners()
-    for owner, left in zip(owners, is_left, strict=True):
+    unfinished, begun = _Left(), _Left()
+    for row, owner, left in zip(rows, owners, is_left, strict=True):
         if left:
-            unfinished.add(owner)
+            unfinished.add(owner, row)
     early: list[int] = []
     for row, owner, left in zip(rows, owners, is_left, strict=True):
         if left:
-            begun.add(owner)  # those whose left rows came before
+            begun.add(owner, row)  # those whose left rows came before
         elif row.xid.is_zero:
             continue
-        elif owner in begun or (
+        elif begun.may_have(owner, row) or (
             row.code in END_CODES
-            and (owner in unfinished or (oldest is not None and row.scn > oldest))
+            and (unfinished.may_have(owner, row) or (oldest is not None and row.scn > oldest))
         ):
             early.append(row.scn)
     return early
@@ -201,25 +203,55 @@ def _owners(rows: Iterable[LogRow]) -> list[Xid]:
     return found
 
 
-class _Owners:
-    """A set of transactions, in which a partial XID may be any of its slot."""
+_Slot: TypeAlias = tuple[int, int, int]
+
+
+@dataclass(slots=True)
+class _Span:
+    """When rows of a slot were written whose transaction is not told, or is any."""
+
+    first: int | None = None  #: the lowest SCN of those that end nothing
+    ends: set[int] = field(default_factory=set)
+
+    def add(self, row: LogRow) -> None:
+        if row.code in END_CODES:
+            self.ends.add(row.scn)
+        elif self.first is None or row.scn < self.first:
+            self.first = row.scn
+
+    def may_have(self, row: LogRow) -> bool:
+        """Tell whether one of them may be of the row's transaction: nothing of one has a higher SCN than its end.
+
+        Without that, an old end that does not tell its transaction waits for all that follow in its slot; on a busy
+        server that is for ever.
+        """
+        if row.code in END_CODES:
+            return row.scn in self.ends or (self.first is not None and self.first <= row.scn)
+        return self.first is not None or any(end >= row.scn for end in self.ends)
+
+
+class _Left:
+    """The transactions of rows that are left. A row with a partial XID may be of any transaction of its slot."""
 
     def __init__(self) -> None:
         self._known: set[Xid] = set()
-        self._slots: set[tuple[int, int, int]] = set()
-        self._unknown: set[tuple[int, int, int]] = set()
+        self._untold: defaultdict[_Slot, _Span] = defaultdict(_Span)
+        self._all: defaultdict[_Slot, _Span] = defaultdict(_Span)
 
-    def add(self, xid: Xid) -> None:
-        self._slots.add(xid[:3])
-        if xid.is_partial:
-            self._unknown.add(xid[:3])
+    def add(self, owner: Xid, row: LogRow) -> None:
+        self._all[owner[:3]].add(row)
+        if owner.is_partial:
+            self._untold[owner[:3]].add(row)
         else:
-            self._known.add(xid)
+            self._known.add(owner)
 
-    def __contains__(self, xid: Xid) -> bool:
-        if xid.is_partial:
-            return xid[:3] in self._slots
-        return xid in self._known or xid[:3] in self._unknown
+    def may_have(self, owner: Xid, row: LogRow) -> bool:
+        """Tell whether a left row may be of the transaction of this one."""
+        if owner in self._known:
+            return True
+        spans = self._all if owner.is_partial else self._untold
+        span = spans.get(owner[:3])
+        return span is not None and span.may_have(row)
 
 
 def _up_to(rows: Sequence[LogRow], until: Mapping[int, Address]) -> Sequence[LogRow]:
