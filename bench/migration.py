@@ -215,9 +215,8 @@ class Bowline:
 
 class Pgcopydb:
     def __init__(self, source: Database, target: Database, directory: Path) -> None:
-        # The plugin that every PostgreSQL has; its default one is a package of its own.
-        command = [peers.program("pgcopydb"), "clone", "--follow", "--plugin", "test_decoding"]
-        command += ["--dir", str(directory / "work"), "--table-jobs", "2", "--index-jobs", "2"]
+        command = [peers.program("pgcopydb"), "clone", "--follow", "--dir", str(directory / "work")]
+        command += ["--table-jobs", "2", "--index-jobs", "2"]
         command += ["--source", uri(source), "--target", uri(target)]
         self._log = directory / "log"
         with self._log.open("wb") as log:

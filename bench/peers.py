@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
+from demo.servers import find_binaries
 
 from bench.arena import uri, wait_for
 from servers import Database
@@ -29,8 +30,6 @@ PROGRAMS = {
 
 def program(name: str) -> str:
     """Find a program: on PATH, or among the versioned ones of Debian, which keeps some of them off it."""
-    from demo.servers import find_binaries
-
     if (beside := find_binaries() / name).exists():
         return str(beside)
     return shutil.which(name) or ""
@@ -39,7 +38,12 @@ def program(name: str) -> str:
 def missing(*, pgcopydb: bool) -> list[str]:
     """Packages to install first."""
     names = [name for name in PROGRAMS if pgcopydb or name != "pgcopydb"]
-    return sorted({PROGRAMS[name] for name in names if not program(name)})
+    absent = {PROGRAMS[name] for name in names if not program(name)}
+    # The only plugin by which its 0.10 follows.
+    binaries = find_binaries()
+    if pgcopydb and not (binaries.parent / "lib" / "wal2json.so").exists():
+        absent.add(f"postgresql-{binaries.parent.name}-wal2json")
+    return sorted(absent)
 
 
 def versions() -> list[str]:

@@ -63,12 +63,10 @@ def test_framed_rows_reach_a_session_that_is_encrypted(
 
 
 def test_an_error_of_the_origin_between_rows_is_told(two: tuple[Database, Database]) -> None:
-    source, target = two
-    failing = "copy (select 1 / (15000 - id), a, b from t) to stdout"
-    with source.connect() as origin, target.connect() as receiver:
+    source, _ = two
+    with source.connect() as origin:
         with pytest.raises(errors.DivisionByZero):
-            copy_in(receiver, "copy t from stdin", relay_out(origin, failing))
-        assert receiver.execute("select count(*) from t").fetchone() == (0,)
+            list(relay_out(origin, "copy (select 1 / (15000 - id), a, b from t) to stdout"))
         assert origin.execute("select 1").fetchone() == (1,)
 
 
