@@ -15,8 +15,8 @@ from bench.arena import Arena
 from bench.rounds import Setting
 
 MEASURES: dict[str, Callable[[Setting], None]] = {
-    "apply": apply.measure,
     "capture": capture.measure,
+    "apply": apply.measure,
     "snapshot": snapshot.measure,
     "lag": lag.measure,
     "migration": migration.measure,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -74,6 +75,7 @@ class Arena:
     def close(self) -> None:
         for server in (self.source, self.target):
             server.destroy()
+        shutil.rmtree(self.directory, ignore_errors=True)
 
     def settings(self) -> list[tuple[str, str]]:
         """What durability and speed depend on, as the servers say it; an error where the two differ."""

@@ -48,7 +48,7 @@ def rows(setting: Setting, extra: Extra) -> None:
             create(server, "g_rows") for server in (setting.arena.source, setting.arena.target)
         )
         source.run(
-            "create table t (id bigint primary key, a int, b int)",
+            "create table t (id bigint, a int, b int)",
             f"insert into t select i, i % 100, i % 7 from generate_series(1, {wanted}) i",
             "vacuum analyze",
         )

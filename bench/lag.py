@@ -27,8 +27,8 @@ BAR = Bar(2.5, 1.5, less_is_better=True)
 LOSS = Bar(0.9, 0.9)
 #: Transactions a second, of four changes each.
 RATE = 400
-SECONDS = 10.0
-CLOSED_SECONDS = 5.0
+SECONDS = 6.0
+CLOSED_SECONDS = 3.0
 PROBE_SECONDS = 0.010
 LOOK_SECONDS = 0.0005
 ALONE = "without migration"

@@ -180,10 +180,10 @@ def loads(size: float = 1.0) -> dict[str, Load]:
         return max(20, int(transactions * size))
 
     made = [
-        Load("tpcb", TPCB, scale, count(120_000)),
-        Load("sysbench", SYSBENCH, scale, count(70_000), SYSBENCH_TABLE),
-        Load("tpcc", TPCC, scale, count(32_000), TPCC_TABLES),
-        Load("inserts", INSERTS, scale, count(7_000), INSERTS_TABLE),
+        Load("tpcb", TPCB, scale, count(80_000)),
+        Load("sysbench", SYSBENCH, scale, count(45_000), SYSBENCH_TABLE),
+        Load("tpcc", TPCC, scale, count(22_000), TPCC_TABLES),
+        Load("inserts", INSERTS, scale, count(6_000), INSERTS_TABLE),
     ]
     return {load.name: load for load in made}
 

@@ -32,7 +32,7 @@ BAR = Bar(1.1, 1.5)
 SCALE = 100
 #: Transactions a second, of four changes each.
 RATE = 200
-SECONDS = 600.0
+SECONDS = 240.0
 FRESH_SECONDS = 2.0
 FRESH_ROWS = 3
 PULSE_SECONDS = 0.1

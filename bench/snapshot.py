@@ -167,7 +167,7 @@ def measure(setting: Setting) -> None:
     def tables(database: Database) -> None:
         """Many tables of one size, of several types."""
         for number in range(4):
-            statement = MIXED.format(name=f"mixed_{number}", rows=int(2_000_000 * setting.size))
+            statement = MIXED.format(name=f"mixed_{number}", rows=int(1_500_000 * setting.size))
             database.run(statement)
 
     def one_table(database: Database) -> None:
