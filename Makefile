@@ -6,7 +6,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo demo-kubernetes test test-unit test-api test-node image lint crds conformance mistakes mutants adversity differential soak bench bench-load bench-redo clean
+.PHONY: help setup demo demo-kubernetes test test-unit test-api test-node image lint crds conformance docs-carried mistakes mutants adversity differential soak bench bench-load bench-redo clean
 
 help: ## Show what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ crds: $(READY) ## Write crds/, and the chart's copy, anew from api.py
 
 conformance: $(READY) ## The endpoints' suite: ENDPOINT=memory, postgresql or oracle; none: all
 	ENDPOINT=$(ENDPOINT) $(RUN) -m pytest tests/endpoints
+
+docs-carried: $(READY) ## Write what is carried into docs/postgresql.md, from a run of the suite
+	CARRIED=postgresql $(RUN) -m pytest tests/endpoints/test_carried.py --deselect tests/endpoints/test_carried.py::test_the_page_says_what_is_carried
 
 soak: $(READY) ## The road under kill -9 of every role: SEEDS=20 of them, or SEED=N alone; SOURCE=oracle: from its stand-in
 	@PYTHONPATH=tests:. $(RUN) -m soak --source $(or $(SOURCE),postgresql) $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),20))

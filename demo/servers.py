@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -116,8 +116,12 @@ class Server:
         parent: Path | None = None,
         address: str = "",
         network: str = "",
+        locales: Sequence[str] = (),
     ) -> None:
-        """Beside loopback it listens on `address`, to clients of `network`, where those are given."""
+        """Beside loopback it listens on `address`, to clients of `network`, where those are given.
+
+        It knows those of the `locales` (`ja_JP`) whose sources this machine has, by the name `ja_JP.utf8`.
+        """
         self.keep = keep
         self.password = secrets.token_urlsafe(12)
         self.port = 0
@@ -133,6 +137,7 @@ class Server:
         if address:
             self._settings["listen_addresses"] = f"127.0.0.1,{address}"
         self._network = network
+        self._locales = self._make_locales(locales)
         self._initdb()
 
     @property
@@ -284,6 +289,17 @@ class Server:
             sys.executable, "-I", "-S", "-c", LAUNCH, str(self._uid), str(self._gid), parent, *command,
         ]  # fmt: skip
 
+    def _make_locales(self, names: Sequence[str]) -> Mapping[str, str]:
+        """What the server's environment must say, so that it finds them."""
+        place = self.directory / "locales"
+        if not names or not shutil.which("localedef"):
+            return {}
+        place.mkdir()
+        for name in names:
+            command = ["localedef", "-i", name, "-f", "UTF-8", str(place / f"{name}.utf8")]
+            subprocess.run(command, capture_output=True, check=False)
+        return {"LOCPATH": str(place)}
+
     def _initdb(self) -> None:
         secret = self.directory / "password"
         secret.touch(mode=0o600)
@@ -314,7 +330,7 @@ class Server:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is for us: we stop the server in order
-                env=_clean(),
+                env={**_clean(), **self._locales},
             )
         self._process = process
         until = time.monotonic() + START_SECONDS

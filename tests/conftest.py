@@ -8,16 +8,22 @@ from pathlib import Path
 
 import pytest
 from demo.servers import Server
+from hypothesis import settings
 
 from oracle import server
 from oracle.server import MET
-from servers import MIGRATOR, Database, MakePair, Pair, prepare_roles
+from servers import MIGRATOR, MONEY_LOCALES, Database, MakePair, Pair, prepare_roles
+
+
+# How long an example takes is the machine's affair.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")
 def pg() -> Iterator[Server]:
     """A server with logical replication on; `bowline` is a superuser there, `app` an ordinary role."""
-    with Server() as server:
+    with Server(locales=MONEY_LOCALES) as server:
         prepare_roles(server)
         yield server
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 #: Roles that every test server has: Bowline's own user (a superuser, the fence lets it pass) and an application's.
 MIGRATOR = "bowline"
 APPLICATION = "app"
+#: Their money has no fraction, or is written with a comma: a value that was read as the other's would be another.
+MONEY_LOCALES = ("ja_JP", "de_DE")
 
 
 def prepare_roles(server: Server) -> None:

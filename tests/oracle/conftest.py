@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NoReturn
 
 import pytest
 
-from oracle import engine_rig, wire_rig
+from oracle import engine_server, wire_rig
 from oracle.server import real
 from oracle.standin.process import StandInProcess
 from oracle.standin.whole import StandIn
@@ -26,8 +27,21 @@ def _no_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for kind in (StandIn, StandInProcess):
         monkeypatch.setattr(kind, "__init__", skip)
-    monkeypatch.setattr(engine_rig, "Database", skip)
     monkeypatch.setattr(wire_rig, "Server", skip)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_user_of_a_module_stays() -> Iterator[None]:
+    before = len(engine_server.OPEN)
+    yield
+    engine_server.close_since(before)
+
+
+@pytest.fixture(autouse=True)
+def _no_user_of_a_test_stays(_no_user_of_a_module_stays: None) -> Iterator[None]:
+    before = len(engine_server.OPEN)
+    yield
+    engine_server.close_since(before)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

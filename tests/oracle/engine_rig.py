@@ -1,14 +1,22 @@
-"""Sessions of the stand-in's engine for tests, without a wire, and a redo log that remembers."""
+"""Sessions of the stand-in's engine for tests, without a wire, and a redo log that remembers.
+
+Where BOWLINE_ORACLE_DSN names a server they are sessions of that one (engine_server.py).
+"""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import cast
 
 import pytest
 
+from oracle.engine_server import ServerDatabase, ServerSession, close_since, on_server
+from oracle.server import named
 from oracle.standin.backend import (
     Bind,
     Kind,
@@ -20,6 +28,7 @@ from oracle.standin.backend import (
     Value,
 )
 from oracle.standin.engine.database import Database
+from oracle.standin.engine.rights import User
 from oracle.standin.engine.session import Session
 from oracle.standin.events import Action, TableShape, Written, Xid
 
@@ -131,17 +140,95 @@ class Cancelled:
 
 
 def impatient(session: Session) -> Session:
-    session.interrupted = Cancelled()
+    if isinstance(session, ServerSession):
+        session.impatient()
+    else:
+        session.interrupted = Cancelled()
     return session
 
 
 def new_database(**options: object) -> Database:
+    found = on_server(**options)
+    if found is not None:
+        return cast(Database, found)
     return Database(Remembered(), clock=Clock(), **options)  # type: ignore[arg-type]
 
 
+def drop_others() -> None:
+    """For a test that needs one database after the other: the users of those before go."""
+    close_since(0)
+
+
 def log_of(database: Database) -> Remembered:
+    if isinstance(database, ServerDatabase):
+        pytest.skip("looks into the stand-in's redo log")
     assert isinstance(database.log, Remembered)
     return database.log
+
+
+def is_standin(database: Database) -> bool:
+    """Tell whether one can look inside."""
+    return not isinstance(database, ServerDatabase)
+
+
+def not_there(reason: str) -> pytest.MarkDecorator:
+    """What a named server is not asked."""
+    return pytest.mark.skipif(bool(named()), reason=reason)
+
+
+#: Statements that the stand-in does not know, and says so: ORA-03001.
+LACKS = not_there("Oracle can do it, or refuses it in other words than the stand-in, which can't")
+CLIENT = not_there("the driver refuses it")
+
+
+def before_23(session: Session) -> None:
+    """For what Oracle 23ai accepts, or refuses by another error, and 19c refuses."""
+    if isinstance(session, ServerSession) and session.release() >= 23:
+        pytest.skip("23ai takes it, or has another error for it")
+
+
+def settled(session: Session, table: str) -> None:
+    """Wait until a table that is new, or changed, can be read as of now: for a moment it is ORA-01466."""
+    if isinstance(session, ServerSession):
+        session.wait_until_settled(table)
+
+
+def may(database: Database, user: str, *privileges: str) -> None:
+    """Give a user these privileges alone; it is made if it is not there."""
+    if isinstance(database, ServerDatabase):
+        database.may(user, privileges)
+    else:
+        database.users[user] = User(user, set(privileges))
+
+
+def kill_all(database: Database) -> None:
+    """End all sessions, whatever they wait for."""
+    if isinstance(database, ServerDatabase):
+        database.kill_all()
+        return
+    for session in list(database.sessions.values()):
+        database.kill(session)
+
+
+def waiting(session: Session, pool: ThreadPoolExecutor, sql: str) -> Future[Result]:
+    """Start a statement in another thread, and come back when it waits for a lock."""
+    if isinstance(session, ServerSession):
+        future = pool.submit(run, session, sql)
+        session.wait_until_blocked()
+        return future
+    database = session.database
+    waits = threading.Event()
+    wait = database.freed.wait
+
+    def told(timeout: float | None = None) -> bool:
+        waits.set()
+        return wait(timeout)
+
+    database.freed.wait = told  # type: ignore[method-assign]
+    future = pool.submit(run, session, sql)
+    assert waits.wait(10)
+    database.freed.wait = wait  # type: ignore[method-assign]
+    return future
 
 
 def run(session: Session, sql: str, *values: Value, kind: Kind | None = None) -> Result:

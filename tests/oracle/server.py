@@ -30,12 +30,17 @@ MET: Final[list[str]] = []
 #: Tests drop what has these names. Where this user is there, they made it.
 MARK: Final = "BOWLINE_TESTS"
 GONE_SECONDS: Final = 60
+_MARKED: Final = f'create user {MARK} identified by "{MARK}" account lock'
 
 _IS_CDB: Final = "select cdb, sys_context('USERENV', 'CON_NAME') from v$database"
 _ALL_COLUMNS: Final = "select supplemental_log_data_all from v$database"
+_NAME: Final = "select name from v$database"
 _LOG: Final = "select log_mode from v$database"
 _USERS: Final = "select username from all_users where username in (:shop, :bowline, :mark)"
 _SESSIONS: Final = "select sid, serial# from v$session where username in (:shop, :bowline)"
+_USER: Final = "select username from all_users where username = :name"
+_SESSIONS_OF: Final = "select sid, serial# from v$session where username = :name"
+_SECRET: Final = "bowline_tests"
 _CONNECTED: Final = "ORA-01940"
 
 
@@ -81,14 +86,7 @@ class Real:
         """Make the application's user, who may do everything, and the migration's, as `bowline grants` says."""
         with closing(self._connect()) as sys:
             self._check(sys)
-            _run(
-                sys,
-                *(
-                    []
-                    if self._has(sys, MARK)
-                    else [f'create user {MARK} identified by "{MARK}" account lock']
-                ),
-            )
+            _run(sys, *([] if self._has(sys, MARK) else [_MARKED]))
             self._drop(sys)
             logged = _rows(sys, _ALL_COLUMNS)
             try:
@@ -99,6 +97,33 @@ class Real:
                 if _rows(sys, _ALL_COLUMNS) != logged:  # some tests turn it on
                     _run(sys, "alter database drop supplemental log data (all) columns")
                 _run(sys, f"drop user {MARK}")
+
+    @contextmanager
+    def some_users(self) -> Iterator[Users]:
+        """Users of a test's own, who are dropped with all that is theirs."""
+        with closing(self._connect()) as sys:
+            is_first = not _OPEN
+            if is_first and not self._has(sys, MARK):
+                made = Users(self, sys, is_marked=False)
+                _run(sys, _MARKED)
+            else:
+                made = Users(self, sys, is_marked=True)
+            _OPEN.append(made)
+            try:
+                yield made
+            finally:
+                _OPEN.remove(made)
+                made.drop()
+                _run(sys, *([] if _OPEN else [f"drop user {MARK}"]))
+
+    def as_sys(self, *script: str) -> None:
+        with closing(self._connect()) as sys:
+            _run(sys, *script)
+
+    def is_stand_in(self) -> bool:
+        """Tell whether the stand-in plays the server."""
+        with closing(self._connect()) as sys:
+            return _rows(sys, _NAME) == [("STANDIN",)]
 
     def _connect(self) -> oracledb.Connection:
         mode = oracledb.AUTH_MODE_SYSDBA
@@ -143,6 +168,63 @@ class Real:
                 _run(sys, *(["alter session set container = CDB$ROOT"] if is_common else []))
                 _drop_user(sys, name)
                 _run(sys, *([f'alter session set container = "{container}"'] if is_common else []))
+
+
+class Users:
+    """Users that a test makes as it goes, each with the rights of a DBA at first, in the database that is named."""
+
+    def __init__(self, server: Real, sys: oracledb.Connection, *, is_marked: bool) -> None:
+        """`is_marked`: whoever is there already was made by tests."""
+        self.sys = sys
+        self._server = server
+        self._is_marked = is_marked
+        self._made: list[str] = []
+
+    def make(self, name: str) -> None:
+        if name in self._made:
+            return
+        assert not any(name in other._made for other in _OPEN), f"{name} is another test's too"
+        if _rows(self.sys, _USER, name=name):
+            if not self._is_marked:
+                raise Unusable(
+                    f"{self._server.dsn} has a user {name} that tests did not make, and would drop"
+                )
+            self._drop(name)
+        self._made.append(name)
+        _run(
+            self.sys,
+            f'create user {name} identified by "{_SECRET}"',
+            f"grant dba, unlimited tablespace to {name}",
+        )
+
+    def only(self, name: str, privileges: Sequence[str]) -> None:
+        """Give a user these privileges, in the place of those that it was made with."""
+        self.make(name)
+        _run(
+            self.sys,
+            f"revoke dba, unlimited tablespace from {name}",
+            *(f"grant {each} to {name}" for each in privileges),
+        )
+
+    def connect(self, name: str) -> oracledb.Connection:
+        return oracledb.connect(user=name, password=_SECRET, dsn=self._server.dsn)
+
+    def kill(self, sid: int, serial: int) -> None:
+        with suppress(oracledb.DatabaseError):  # gone already
+            _run(self.sys, f"alter system kill session '{sid},{serial}' immediate")
+
+    def drop(self) -> None:
+        while self._made:
+            self._drop(self._made.pop())
+
+    def _drop(self, name: str) -> None:
+        for sid, serial in _rows(self.sys, _SESSIONS_OF, name=name):
+            self.kill(sid, serial)
+        _drop_user(self.sys, name)
+
+
+#: Those whose users are there now.
+_OPEN: Final[list[Users]] = []
 
 
 def named() -> str:

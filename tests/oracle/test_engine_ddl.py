@@ -8,10 +8,23 @@ from decimal import Decimal
 
 import pytest
 
-from oracle.engine_rig import code, log_of, message, new_database, number, rows, run, value
+from oracle.engine_rig import (
+    CLIENT,
+    LACKS,
+    code,
+    is_standin,
+    log_of,
+    may,
+    message,
+    new_database,
+    not_there,
+    number,
+    rows,
+    run,
+    value,
+)
 from oracle.standin.backend import Bind, Kind, OraError, Value
 from oracle.standin.engine.database import Database
-from oracle.standin.engine.rights import User
 from oracle.standin.engine.session import Session
 
 
@@ -25,6 +38,7 @@ def session(database: Database) -> Session:
     return database.session("APP")
 
 
+ITS_OWN = not_there("it is so in the stand-in, and need not be elsewhere")
 COLUMNS = """select data_type, data_length, data_precision, data_scale, char_length, char_used, nullable
     from all_tab_cols where owner = 'APP' and table_name = 'T' and column_name = 'C'"""
 
@@ -76,12 +90,16 @@ def test_the_dictionary_tells_what_is_special_about_a_column(session: Session) -
     assert identity[:3] == ("ID", 1, 1)
     assert re.fullmatch(r'"APP"\."ISEQ\$\$_\d+"\.nextval', str(identity[3]))
     assert identity[4:] == ("NO", "NO", "YES", "YES")
-    assert others == [
-        ("A", 2, 2, "1 + 1", "NO", "NO", "NO", "NO"),
-        ("V", 3, 3, "a * 2", "YES", "NO", "NO", "NO"),
+    # Of a virtual column Oracle keeps the expression in its own spelling: "A"*2.
+    spelled = [
+        (*row[:3], row[3] and re.sub('[" ]', "", str(row[3])).lower(), *row[4:]) for row in others
+    ]
+    assert spelled == [
+        ("A", 2, 2, "1+1", "NO", "NO", "NO", "NO"),
+        ("V", 3, 3, "a*2", "YES", "NO", "NO", "NO"),
         ("H", None, 4, None, "NO", "YES", "NO", "NO"),
     ]
-    assert rows(session, "select generation_type from all_tab_identity_cols") == [("BY DEFAULT",)]
+    assert rows(session, "select generation_type from user_tab_identity_cols") == [("BY DEFAULT",)]
     assert [one.name for one in session.describe("select * from t")] == ["ID", "A", "V"]
     assert [one[0] for one in rows(session, "select column_name from user_tab_columns")] == [
         "ID",
@@ -94,29 +112,47 @@ def test_the_dictionary_lists_constraints_and_indexes(session: Session) -> None:
     run(session, "create table p (a number, b varchar2(5), constraint pk primary key (b, a))")
     run(
         session,
-        "create table t (id number not null, a number, b varchar2(5), constraint fk foreign key (b, a) "
+        "create table t (id number constraint nn not null, a number, b varchar2(5), constraint fk foreign key (b, a) "
         "references p on delete cascade, constraint ck check (id > 0) disable)",
     )
-    run(session, "create unique index ux on t (a desc, id)")
+    run(session, "create unique index ux on t (a, id)")
 
     sql = """select constraint_name, constraint_type, search_condition_vc, r_constraint_name, delete_rule, status,
-        index_name from all_constraints where table_name = :1 order by constraint_type, constraint_name"""
+        index_name from all_constraints where owner = 'APP' and table_name = :1
+        order by constraint_type, constraint_name"""
     assert rows(session, sql, "P") == [("PK", "P", None, None, None, "ENABLED", "PK")]
     assert rows(session, sql, "T") == [
         ("CK", "C", "id > 0", None, None, "DISABLED", None),
-        ("SYS_C0008001", "C", '"ID" IS NOT NULL', None, None, "ENABLED", None),
+        ("NN", "C", '"ID" IS NOT NULL', None, None, "ENABLED", None),
         ("FK", "R", None, "PK", "CASCADE", "ENABLED", None),
     ]
     columns = (
-        "select column_name, position from all_cons_columns where constraint_name = :1 order by 2"
+        "select column_name, position from user_cons_columns where constraint_name = :1 order by 2"
     )
     assert rows(session, columns, "FK") == [("B", 1), ("A", 2)]
-    indexes = "select index_name, uniqueness, constraint_index from all_indexes order by 1"
+    indexes = "select index_name, uniqueness, constraint_index from all_indexes where owner = 'APP' order by 1"
     assert rows(session, indexes) == [("PK", "UNIQUE", "YES"), ("UX", "UNIQUE", "NO")]
-    sql = "select column_name from dba_ind_columns where index_name = 'UX' order by column_position"
+    sql = "select column_name from dba_ind_columns where index_owner = 'APP' and index_name = 'UX' "
+    sql += "order by column_position"
     assert rows(session, sql) == [("A",), ("ID",)]
 
 
+GROUPS = (
+    "select log_group_type, always from all_log_groups where owner = 'APP' and table_name = 'T'"
+)
+
+
+def test_supplemental_logging_of_a_table_shows_in_the_dictionary(session: Session) -> None:
+    run(session, "create table t (id number primary key)")
+    assert rows(session, GROUPS) == []
+    run(session, "alter table app.t add supplemental log data (all) columns")
+    assert rows(session, GROUPS) == [("ALL COLUMN LOGGING", "ALWAYS")]
+    run(session, "alter table t drop supplemental log data (all) columns")
+    assert rows(session, GROUPS) == []
+    assert code(session, "alter table t drop supplemental log data (all) columns") == 32588
+
+
+@not_there("looks into the stand-in's redo log, and at a database that logs nothing yet")
 def test_supplemental_logging_shows_in_the_dictionary_and_in_the_redo(
     database: Database, session: Session
 ) -> None:
@@ -125,15 +161,12 @@ def test_supplemental_logging_shows_in_the_dictionary_and_in_the_redo(
     assert rows(session, levels) == [("NO", "NO")]
     run(session, "alter database add supplemental log data")
     assert rows(session, levels) == [("YES", "NO")]
-    groups = (
-        "select log_group_type, always from all_log_groups where owner = 'APP' and table_name = 'T'"
-    )
-    assert rows(session, groups) == []
+    assert rows(session, GROUPS) == []
     run(session, "insert into t values (1)")
     assert log_of(database).all_written[-1].table.all_columns is False
     run(session, "alter table app.t add supplemental log data (all) columns")
 
-    assert rows(session, groups) == [("ALL COLUMN LOGGING", "ALWAYS")]
+    assert rows(session, GROUPS) == [("ALL COLUMN LOGGING", "ALWAYS")]
     run(session, "insert into t values (2)")
     assert log_of(database).all_written[-1].table.all_columns is True
     assert log_of(database).all_written[-1].table.version == 1
@@ -155,7 +188,8 @@ def test_columns_come_and_go_with_their_values(database: Database, session: Sess
     run(session, "insert into t (id, xx) values (2, 3)")
 
     assert rows(session, "select id, xx, c from t where id = 2") == [(2, 3, 7)]
-    assert [one[1].version for one in log_of(database).ddl if one[1]] == [1, 3, 4, 5]
+    if is_standin(database):
+        assert [one[1].version for one in log_of(database).ddl if one[1]] == [1, 3, 4, 5]
     assert code(session, "alter table t drop column b") == 54031
     assert code(session, "alter table t rename column c to cc") == 54032
     assert code(session, "alter table t modify c number(3)") == 54033
@@ -198,7 +232,7 @@ def test_constraints_are_switched_and_checked(session: Session) -> None:
     run(session, "alter table p disable primary key cascade")
     assert rows(session, status) == [("DISABLED", "NOT VALIDATED")]
     assert code(session, "alter table c enable constraint fk") == 2270
-    assert code(session, "alter table c drop constraint nope") == 2430
+    assert code(session, "alter table c drop constraint nope") == 2443
 
 
 @pytest.mark.parametrize(
@@ -206,14 +240,14 @@ def test_constraints_are_switched_and_checked(session: Session) -> None:
     [
         ("create table t (id number)", 955),
         ("create table u (a number, a number)", 957),
-        ("create table u (a nope)", 3001),
+        pytest.param("create table u (a nope)", 3001, marks=LACKS),
         ("create table u (a varchar2)", 906),
         ("create table u (a varchar2(4001))", 910),
         ("create table u (a number(39))", 1727),
         ("create table u (a number primary key, b number primary key)", 2260),
         ("create table u (a number references nope)", 942),
         ("create table u (a number references t (nope))", 2270),
-        ("create table u (a number) partition by hash (a)", 3001),
+        pytest.param("create table u (a number) partition by hash (a)", 3001, marks=LACKS),
         ("create index i on t (id)", 1408),
         ("create index i on t (nope)", 904),
         ("create index i on t (c)", 2327),
@@ -223,10 +257,12 @@ def test_constraints_are_switched_and_checked(session: Session) -> None:
         ("drop index pk_t", 2429),
         ("drop sequence nope", 2289),
         ("alter trigger nope disable", 4080),
-        ("alter table t frobnicate", 3001),
-        ("create view v as select 1 from dual", 3001),
-        ("create trigger g before insert on t for each row begin null; end;", 3001),
-        ("create table u (a number) nonsense here", 3001),
+        pytest.param("alter table t frobnicate", 3001, marks=LACKS),
+        pytest.param("create view v as select 1 from dual", 3001, marks=LACKS),
+        pytest.param(
+            "create trigger g before insert on t for each row begin null; end;", 3001, marks=LACKS
+        ),
+        pytest.param("create table u (a number) nonsense here", 3001, marks=LACKS),
     ],
 )
 def test_wrong_ddl_is_an_error(session: Session, sql: str, expected: int) -> None:
@@ -240,7 +276,7 @@ def test_wrong_ddl_is_an_error(session: Session, sql: str, expected: int) -> Non
 def test_a_truncated_table_gets_new_rowids(session: Session) -> None:
     run(session, "create table t (id number primary key)")
     run(session, "insert into t values (1)")
-    objects = "select object_id, data_object_id from all_objects where object_name = 'T'"
+    objects = "select object_id, data_object_id from user_objects where object_name = 'T'"
     before, rowid = rows(session, objects), value(session, "select rowid from t")
     run(session, "truncate table t")
     assert number(session, "select count(*) from t") == 0
@@ -252,7 +288,7 @@ def test_a_truncated_table_gets_new_rowids(session: Session) -> None:
     assert value(session, "select rowid from t") != rowid
 
 
-def test_extents_hold_all_rowids(session: Session) -> None:
+def test_extents_hold_all_rowids(database: Database, session: Session) -> None:
     run(session, "create table t (id number primary key)")
     run(session, "insert into t select level from dual connect by level <= 300")
     extents = rows(
@@ -267,7 +303,7 @@ def test_extents_hold_all_rowids(session: Session) -> None:
         for first, last in extents
     ]
 
-    assert len(found) == 3
+    assert not is_standin(database) or len(found) == 3
     assert sum(found) == 300
 
 
@@ -326,6 +362,7 @@ def test_a_fence_stops_all_but_its_owner(database: Database, session: Session) -
     assert rows(session, status) == []
 
 
+@not_there("a server is of one kind or of the other; Bowline waits for neither")
 @pytest.mark.parametrize("waits", [True, False])
 def test_switching_a_trigger_waits_for_writers_if_the_database_says_so(waits: bool) -> None:
     database = new_database(triggers_wait=waits)
@@ -362,16 +399,17 @@ def test_a_block_that_fails_is_taken_back_whole(session: Session) -> None:
     run(session, "create table t (id number primary key)")
     block = "begin insert into t values (1); insert into t values (2); raise_application_error(-20001, 'no'); end;"
 
-    assert message(session, block) == "ORA-20001: no"
+    assert message(session, block).split("\n")[0] == "ORA-20001: no"  # then come Oracle's ORA-06512
     assert rows(session, "select * from t") == []
 
 
 def test_what_a_block_wrote_after_its_commit_is_taken_back_with_it(session: Session) -> None:
     run(session, "create table t (id number primary key)")
     run(session, "insert into t values (0)")
-    block = "begin insert into t values (1); commit; insert into t values (2); nope(1); end;"
+    block = "begin insert into t values (1); commit; insert into t values (2); "
+    block += "raise_application_error(-20001, 'no'); end;"
 
-    assert code(session, block) == 6550
+    assert code(session, block) == 20001
     session.commit()
     assert rows(session, "select id from t order by id") == [(0,), (1,)]
 
@@ -381,8 +419,8 @@ def test_what_a_block_wrote_after_its_commit_is_taken_back_with_it(session: Sess
     [
         "begin nope(1); end;",
         "begin nope.nope; end;",
-        "begin loop null; end loop; end;",
-        "begin for i in 1..3 loop null; end loop; end;",
+        pytest.param("begin loop null; end loop; end;", marks=LACKS),
+        pytest.param("begin for i in 1..3 loop null; end loop; end;", marks=LACKS),
         "begin x := 1; end;",
         "begin null",
         "begin if 1 = 1 then null; end;",
@@ -432,7 +470,7 @@ def poor(database: Database, session: Session) -> Session:
     """A user who may log on, and read one of APP's two tables."""
     run(session, "create table t (id number)")
     run(session, "create table secret (id number)")
-    database.users["POOR"] = User("POOR", {"CREATE SESSION"})
+    may(database, "POOR", "CREATE SESSION")
     run(session, "grant select on t to poor")
     return database.session("POOR")
 
@@ -456,7 +494,10 @@ def poor(database: Database, session: Session) -> Session:
     ],
 )
 def test_a_missing_right_is_an_error(poor: Session, sql: str, expected: int) -> None:
-    assert code(poor, sql) == expected
+    also: set[int] = (
+        {41900} if expected == 1031 and not isinstance(poor, Session) else set()
+    )  # 23ai
+    assert code(poor, sql) in {expected} | also
 
 
 def test_rights_are_granted_and_shown(poor: Session, session: Session) -> None:
@@ -492,16 +533,17 @@ def test_containers_have_their_own_tables() -> None:
 @pytest.mark.parametrize(
     ("sql", "expected"),
     [
-        ("select log_mode, open_mode, database_role, cdb, dbid from v$database",
-         [("ARCHIVELOG", "READ WRITE", "PRIMARY", "YES", 1234567890)]),
+        ("select log_mode, open_mode, database_role, cdb from v$database",
+         [("ARCHIVELOG", "READ WRITE", "PRIMARY", "YES")]),
+        pytest.param("select dbid from v$database", [(1234567890,)], marks=ITS_OWN),
         ("select status, thread# from v$instance", [("OPEN", 1)]),
         ("select value from v$parameter where name = 'max_string_size'", [("STANDARD",)]),
         ("select value from nls_database_parameters where parameter = 'NLS_CHARACTERSET'", [("AL32UTF8",)]),
         ("select value from nls_session_parameters where parameter = 'NLS_DATE_FORMAT'", [("DD-MON-RR",)]),
-        ("select count(*) from v$session where type = 'USER'", [(1,)]),
-        ("select count(*) from v$mystat", [(1,)]),
+        pytest.param("select count(*) from v$session where type = 'USER'", [(1,)], marks=ITS_OWN),
+        pytest.param("select count(*) from v$mystat", [(1,)], marks=ITS_OWN),
         ("select inst_id, status from gv$instance", [(1, "OPEN")]),
-        ("select view_name, text from dba_views", []),
+        pytest.param("select view_name, text from dba_views", [], marks=ITS_OWN),
     ],
 )  # fmt: skip
 def test_the_v_views_tell_of_the_database(
@@ -515,11 +557,11 @@ def test_the_v_views_tell_of_the_database(
     [
         ("alter session set nls_nope = 'x'", 2248),
         ("alter session set nls_date_format = 'QQ'", 1821),
-        ("set role dba", 3001),
+        pytest.param("set role dba", 3001, marks=LACKS),
         ("lock table nope in share mode", 942),
-        ("explain plan for select 1 from dual", 900),
+        pytest.param("explain plan for select 1 from dual", 900, marks=LACKS),
         ("frobnicate", 900),
-        ("", 900),
+        pytest.param("", 900, marks=CLIENT),
     ],
 )
 def test_what_is_not_there_is_refused(session: Session, sql: str, expected: int) -> None:

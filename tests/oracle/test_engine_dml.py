@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from oracle.engine_rig import code, log_of, message, new_database, rows, run, value
+from oracle.engine_rig import code, is_standin, log_of, message, new_database, rows, run, value
 from oracle.standin.backend import Bind, Kind, Moment, Months, Span, Value
 from oracle.standin.engine.database import Database
 from oracle.standin.engine.session import Session
@@ -103,7 +103,10 @@ def test_a_value_too_large_names_its_column_and_both_sizes(session: Session) -> 
 @pytest.fixture
 def family(session: Session) -> Session:
     """A parent with two rows, and a child with one."""
-    run(session, "create table p (id number constraint pk_p primary key, u varchar2(5) unique)")
+    run(
+        session,
+        "create table p (id number constraint pk_p primary key, u varchar2(5) constraint uk_p unique)",
+    )
     run(
         session,
         "create table c (id number primary key, p number constraint fk_c references p, "
@@ -120,7 +123,7 @@ def family(session: Session) -> Session:
     ("sql", "expected"),
     [
         ("insert into p values (1, 'z')", "ORA-00001: unique constraint (APP.PK_P) violated"),
-        ("insert into p values (3, 'a')", "ORA-00001: unique constraint (APP.SYS_C0008001) violated"),
+        ("insert into p values (3, 'a')", "ORA-00001: unique constraint (APP.UK_P) violated"),
         ("update p set u = 'a' where id = 2", "ORA-00001"),
         ("insert into p (u) values ('z')", 'ORA-01400: cannot insert NULL into ("APP"."P"."ID")'),
         ("update p set id = null where id = 2", 'ORA-01407: cannot update ("APP"."P"."ID") to NULL'),
@@ -262,7 +265,9 @@ def test_a_merge_updates_or_inserts(database: Database, session: Session) -> Non
     assert run(session, MERGE, Decimal(2), None).rowcount == 1
 
     assert rows(session, "select * from t order by k") == [(1, "b"), (2, None)]
-    assert [action for action, _ in log_of(database).actions()] == ["INSERT", "UPDATE", "INSERT"]
+    if is_standin(database):
+        actions = [action for action, _ in log_of(database).actions()]
+        assert actions == ["INSERT", "UPDATE", "INSERT"]
 
 
 def test_a_merge_keeps_to_its_conditions(session: Session) -> None:
@@ -293,7 +298,8 @@ def test_a_merge_refuses_what_is_not_clear(session: Session) -> None:
     assert rows(session, "select * from t") == [(1, 1)]
 
 
-def test_returning_gives_the_values_of_each_row(session: Session) -> None:
+def test_returning_gives_the_values_of_each_row(database: Database, session: Session) -> None:
+    word = "return" if is_standin(database) else "returning"  # the driver knows only that
     run(session, "create table t (id number, v varchar2(5))")
     returned = [Bind("A", Kind.NUMBER, returned=True), Bind("B", Kind.VARCHAR2, returned=True)]
     given = Bind("V", Kind.VARCHAR2)
@@ -301,7 +307,8 @@ def test_returning_gives_the_values_of_each_row(session: Session) -> None:
     assert session.execute(sql, [given, *returned], ["x"]).returned == [(1, "x!")]
     run(session, "insert into t values (2, 'y')")
 
-    found = session.execute("update t set v = v || v return v, id into :a, :b", returned, [])
+    sql = f"update t set v = v || v {word} v, id into :b, :a"
+    found = session.execute(sql, returned[::-1], [])
     assert found.returned == [("xx", 1), ("yy", 2)]
     found = session.execute(
         "delete from t where id = 2 returning id, rowid into :a, :b", returned, []

@@ -8,12 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oracle.engine_rig import code, new_database, run, value
+from oracle.engine_rig import CLIENT, LACKS, code, is_standin, new_database, run, value
 from oracle.standin.backend import Bind, Kind, Moment, Months, Span, Value
 from oracle.standin.engine import masks
 from oracle.standin.engine.conversion import float_text, number_text
+from oracle.standin.engine.database import Database
 from oracle.standin.engine.datatypes import WIDE
 from oracle.standin.engine.datatypes import number as as_number
+from oracle.standin.engine.session import Session
 from oracle.standin.engine.temporals import (
     date_of,
     days_of,
@@ -23,9 +25,18 @@ from oracle.standin.engine.temporals import (
     span_text,
 )
 
-SESSION = new_database().session("APP")
 LEAP = Moment(2024, 2, 29, 23, 59, 58, 120_000_000)
 DAY = 86_400_000_000_000
+
+
+@pytest.fixture(scope="module")
+def database() -> Database:
+    return new_database()
+
+
+@pytest.fixture(scope="module")
+def session(database: Database) -> Session:
+    return database.session("APP")
 
 
 @pytest.mark.parametrize(
@@ -75,7 +86,7 @@ DAY = 86_400_000_000_000
         ("substr('abcdef', -2)", "ef"),
         ("substr('abc', 5)", None),
         ("instr('abcabc', 'c', 4)", 6),
-        ("upper('aß')", "ASS"),
+        ("upper('aä')", "AÄ"),
         ("trim('  x ')", "x"),
         ("rpad('a', 3, 'xy')", "axy"),
         ("lpad('a', 3)", "  a"),
@@ -99,8 +110,10 @@ DAY = 86_400_000_000_000
         ("2e3f / 0", float("inf")),
     ],
 )
-def test_an_expression_has_oracles_value(expression: str, expected: Value) -> None:
-    assert value(SESSION, f"select {expression} from dual") == expected
+def test_an_expression_has_oracles_value(
+    session: Session, expression: str, expected: Value
+) -> None:
+    assert value(session, f"select {expression} from dual") == expected
 
 
 @pytest.mark.parametrize(
@@ -146,17 +159,19 @@ def test_an_expression_has_oracles_value(expression: str, expected: Value) -> No
         ("to_char(date '2024-02-29', 'SYYYY')", " 2024"),
         ("to_char(date '2024-02-29', 'DY DDD J')", "THU 060 2460370"),
         ("to_char(date '2024-02-29')", "29-FEB-24"),
-        ("to_char(interval '1 02:03:04.5' day to second)", "+000000001 02:03:04.500000000"),
+        ("to_char(numtodsinterval(93784.5, 'SECOND'))", "+000000001 02:03:04.500000000"),
         ("to_dsinterval('-001 02:03:04.5')", Span(-93_784_500_000_000)),
         ("to_yminterval('+0012-03')", Months(147)),
     ],
 )  # fmt: skip
-def test_moments_and_intervals_have_oracles_values(expression: str, expected: Value | int) -> None:
+def test_moments_and_intervals_have_oracles_values(
+    session: Session, expression: str, expected: Value | int
+) -> None:
     sql = f"select {expression} from dual"
     if isinstance(expected, int) and expected > 1000:
-        assert code(SESSION, sql) == expected
+        assert code(session, sql) == expected
     else:
-        assert value(SESSION, sql) == expected
+        assert value(session, sql) == expected
 
 
 @pytest.mark.parametrize(
@@ -193,9 +208,11 @@ def test_moments_and_intervals_have_oracles_values(expression: str, expected: Va
         ("chartorowid('AAAR0pAAEAAAACDAAa') < 'AAAR0pAAEAAAACDAA0'", True),
     ],
 )
-def test_a_condition_is_true_false_or_unknown(condition: str, expected: bool | None) -> None:
+def test_a_condition_is_true_false_or_unknown(
+    session: Session, condition: str, expected: bool | None
+) -> None:
     found = value(
-        SESSION,
+        session,
         f"select case when {condition} then 1 when not ({condition}) then 0 end from dual",
     )
 
@@ -223,51 +240,55 @@ def test_a_condition_is_true_false_or_unknown(condition: str, expected: bool | N
         ("upper('a', 'b')", 939),
         ("date '2024-01-01' + date '2024-01-01'", 975),
         ("hextoraw('00') + 1", 932),
-        ("max(1) over ()", 3001),
-        ("cast(1 as xmltype)", 3001),
-        ("to_char(1, '9PR')", 3001),
+        pytest.param("max(1) over ()", 3001, marks=LACKS),
+        pytest.param("cast(1 as xmltype)", 3001, marks=LACKS),
+        pytest.param("to_char(1, '9PR')", 3001, marks=LACKS),
         ("sys_context('USERENV', 'NOPE')", 2003),
         ("(select 1 from dual union all select 2 from dual)", 1427),
-        ("'", 1756),
+        pytest.param("'", 1756, marks=CLIENT),
         ("1 +", 936),
     ],
 )
-def test_what_can_not_be_evaluated_is_oracles_error(expression: str, expected: int) -> None:
-    assert code(SESSION, f"select {expression} from dual") == expected
+def test_what_can_not_be_evaluated_is_oracles_error(
+    session: Session, expression: str, expected: int
+) -> None:
+    assert code(session, f"select {expression} from dual") == expected
 
 
-def test_a_lob_is_compared_with_nothing() -> None:
-    assert code(SESSION, "select 1 from dual where to_clob('a') = 'a'") == 932
+def test_a_lob_is_compared_with_nothing(session: Session) -> None:
+    assert code(session, "select 1 from dual where to_clob('a') = 'a'") == 932
 
 
-def test_the_sessions_formats_are_used() -> None:
-    session = new_database().session("APP")
+def test_the_sessions_formats_are_used(database: Database) -> None:
+    session = database.session("APP")
     run(session, "alter session set nls_date_format = 'YYYY-MM-DD HH24:MI:SS'")
     run(session, "alter session set nls_timestamp_tz_format = 'YYYY-MM-DD HH24:MI TZH:TZM'")
     run(session, "alter session set time_zone = '-02:30' nls_numeric_characters = ',.'")
 
     assert value(session, "select to_char(date '2024-02-29') from dual") == "2024-02-29 00:00:00"
     assert value(session, "select to_char(1.5) from dual") == "1,5"
-    assert value(session, "select to_char(systimestamp, 'TZH:TZM') from dual") == "+00:00"
+    assert value(session, "select to_char(current_timestamp, 'TZH:TZM') from dual") == "-02:30"
+    if is_standin(database):  # a server's is that of its machine
+        assert value(session, "select to_char(systimestamp, 'TZH:TZM') from dual") == "+00:00"
     text = "select to_char(cast(timestamp '2024-02-29 00:00:00' as timestamp with time zone)) x from dual"
     assert value(session, text) == "2024-02-29 00:00 -02:30"
 
 
-def test_a_bind_has_the_type_that_the_client_says() -> None:
+def test_a_bind_has_the_type_that_the_client_says(session: Session) -> None:
     typed = [Bind("1", Kind.CHAR)]
     padded = "select case when cast('a' as char(3)) = :1 then 1 else 0 end from dual"
 
-    assert list(SESSION.execute(padded, typed, ["a"]).rows) == [(1,)]
-    assert value(SESSION, padded, "a") == 0  # VARCHAR2: blanks count
+    assert list(session.execute(padded, typed, ["a"]).rows) == [(1,)]
+    assert value(session, padded, "a") == 0  # VARCHAR2: blanks count
 
 
-def test_the_same_bind_may_stand_twice() -> None:
+def test_the_same_bind_may_stand_twice(session: Session) -> None:
     sql = "select :a || :b || :a from dual"
     by_name = [Bind("A", Kind.VARCHAR2), Bind("B", Kind.VARCHAR2)]
     by_place = [*by_name, Bind("A", Kind.VARCHAR2)]
 
-    assert list(SESSION.execute(sql, by_name, ["x", "y"]).rows) == [("xyx",)]
-    assert list(SESSION.execute(sql, by_place, ["x", "y", "z"]).rows) == [("xyz",)]
+    assert list(session.execute(sql, by_name, ["x", "y"]).rows) == [("xyx",)]
+    assert list(session.execute(sql, by_place, ["x", "y", "z"]).rows) == [("xyz",)]
 
 
 DECIMALS = st.decimals(allow_nan=False, allow_infinity=False, places=20).map(WIDE.plus)

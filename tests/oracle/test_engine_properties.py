@@ -10,7 +10,17 @@ from typing import TypeAlias
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oracle.engine_rig import impatient, log_of, new_database, rows, run
+from oracle.engine_rig import (
+    drop_others,
+    impatient,
+    log_of,
+    new_database,
+    not_there,
+    rows,
+    run,
+    settled,
+)
+from oracle.server import named
 from oracle.standin.backend import OraError
 from oracle.standin.engine.database import Database
 from oracle.standin.engine.session import Session
@@ -35,6 +45,8 @@ STEPS = st.lists(
     max_size=50,
 )
 WAITS, DUPLICATE = 1013, 1
+#: Whoever waits at a server does so for seconds.
+EXAMPLES = 3 if named() else 150
 
 
 @dataclass
@@ -188,9 +200,11 @@ def attempt(session: Session, sql: str) -> int:
 
 
 def opened() -> tuple[Database, list[Session]]:
+    drop_others()
     database = new_database()
     sessions = [impatient(database.session("APP")) for _ in range(SESSIONS)]
     run(sessions[0], "create table t (id number primary key, v number)")
+    settled(sessions[0], "t")
     return database, sessions
 
 
@@ -215,7 +229,7 @@ def walk(steps: list[Step]) -> tuple[Database, list[tuple[int, dict[int, int]]]]
     return database, history
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=EXAMPLES)
 @given(STEPS)
 def test_the_past_is_what_was_committed_then(steps: list[Step]) -> None:
     database, history = walk(steps)
@@ -228,7 +242,8 @@ def test_the_past_is_what_was_committed_then(steps: list[Step]) -> None:
             assert found == ([(committed[key],)] if key in committed else [])
 
 
-@settings(deadline=None, max_examples=150)
+@not_there("looks into the stand-in's redo log")
+@settings(deadline=None, max_examples=EXAMPLES)
 @given(STEPS)
 def test_the_redo_log_leads_to_the_tables_rows(steps: list[Step]) -> None:
     """The log itself checks that each undo takes back the newest change, and each image fits the one before."""
@@ -240,7 +255,7 @@ def test_the_redo_log_leads_to_the_tables_rows(steps: list[Step]) -> None:
     assert {rowid: tuple(image) for (_, rowid), image in log_of(database).rows.items()} == kept
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=min(EXAMPLES, 50))
 @given(st.lists(st.tuples(st.integers(1, 3), st.integers(1, 3)), max_size=20))
 def test_no_child_is_ever_without_its_parent(pairs: list[tuple[int, int]]) -> None:
     """Two sessions, one of parents and one of children, neither of which waits."""

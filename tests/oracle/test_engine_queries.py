@@ -7,17 +7,21 @@ from decimal import Decimal
 
 import pytest
 
-from oracle.engine_rig import code, new_database, rows, run, value
+from oracle.engine_rig import CLIENT, LACKS, before_23, code, new_database, rows, run, value
 from oracle.standin.backend import Bind, Kind, OraError, Value
+from oracle.standin.engine.database import Database
 from oracle.standin.engine.relations import View
 from oracle.standin.engine.session import Session
 
-DATABASE = new_database()
+
+@pytest.fixture(scope="module")
+def database() -> Database:
+    return new_database()
 
 
 @pytest.fixture(scope="module")
-def session() -> Session:
-    session = DATABASE.session("APP")
+def session(database: Database) -> Session:
+    session = database.session("APP")
     run(session, "create table d (id number primary key, name varchar2(10))")
     run(
         session,
@@ -92,6 +96,15 @@ def test_a_query_gives_these_rows(
     assert rows(session, sql) == expected
 
 
+#: A query without FROM, a number as a condition, VALUES, and ORA-03048 and the like for ORA-00933.
+OTHERWISE_IN_23 = (
+    "select id",
+    "select id from e where id",
+    "values (1)",
+    "select id from e garbage more",
+)
+
+
 @pytest.mark.parametrize(
     ("sql", "expected"),
     [
@@ -110,15 +123,17 @@ def test_a_query_gives_these_rows(
         ("select 1 from dual union select 1, 2 from dual", 1789),
         ("select id from e where id in (select id, d from e)", 913),
         ("select id from e garbage more", 933),
-        ("select id from e where d(+) = 1", 3001),
-        ("select id from e right join d on 1 = 1", 3001),
-        ("select row_number() over (order by id) from e", 3001),
-        ("select e.id from e join d using (id)", 3001),
-        ("select :1 from dual", 1008),
+        pytest.param("select id from e where d(+) = 1", 3001, marks=LACKS),
+        pytest.param("select id from e right join d on 1 = 1", 3001, marks=LACKS),
+        pytest.param("select row_number() over (order by id) from e", 3001, marks=LACKS),
+        pytest.param("select e.id from e join d using (id)", 3001, marks=LACKS),
+        pytest.param("select :1 from dual", 1008, marks=CLIENT),
         ("values (1)", 900),
     ],
 )
 def test_a_wrong_query_is_oracles_error(session: Session, sql: str, expected: int) -> None:
+    if sql in OTHERWISE_IN_23:
+        before_23(session)
     assert code(session, sql) == expected
 
 
@@ -154,22 +169,22 @@ def test_a_row_is_found_by_its_rowid(session: Session) -> None:
     assert len(rowid) == 18
 
 
-def test_a_view_is_filled_when_it_is_read(session: Session) -> None:
+def test_a_view_is_filled_when_it_is_read(database: Database, session: Session) -> None:
     def fill(reader: Session) -> Iterator[tuple[Value, ...]]:
         yield Decimal(1), reader.user
 
-    DATABASE.views["V$MINE"] = View.of("N number, WHO varchar2(30)", fill)
+    database.views["V$MINE"] = View.of("N number, WHO varchar2(30)", fill)
 
     assert rows(session, "select who from v$mine where n = 1") == [("APP",)]
     assert rows(session, "select m.who from sys.v_$mine m") == [("APP",)]
 
 
-def test_a_lazy_view_fails_where_its_rows_fail(session: Session) -> None:
+def test_a_lazy_view_fails_where_its_rows_fail(database: Database, session: Session) -> None:
     def fill(reader: Session) -> Iterator[tuple[Value, ...]]:
         yield (Decimal(1),)
         raise OraError(310, "archived log contains sequence 5; sequence 4 required")
 
-    DATABASE.views["V$BREAKS"] = View.of("N number", fill, lazy=True)
+    database.views["V$BREAKS"] = View.of("N number", fill, lazy=True)
     found = iter(session.execute("select n + 1 from v$breaks where n > :1", [_zero()], ["0"]).rows)
 
     assert tuple(next(found)) == (2,)

@@ -20,6 +20,15 @@ SYS = "secret"
 HERE = Path(__file__).parent
 
 
+CHOSEN = (
+    "test_prepare.py",
+    "test_snapshot.py",
+    "test_driver.py",
+    "test_engine_dml.py",
+    "test_engine_queries.py",
+)
+
+
 def url(port: int) -> str:
     return f"oracle://SYS:{SYS}@127.0.0.1:{port}/{SERVICE}?bowline=BOWLINE"
 
@@ -79,7 +88,7 @@ def test_users_that_a_killed_run_left_are_made_anew_and_taken_away(empty: StandI
 
 @pytest.mark.slow
 def test_tests_meet_the_server_that_is_named_and_leave_nothing(empty: StandInProcess) -> None:
-    chosen = [str(HERE / name) for name in ("test_prepare.py", "test_snapshot.py")]
+    chosen = [str(HERE / name) for name in CHOSEN]
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *chosen],
         env=os.environ | {VARIABLES[0]: url(empty.port)},

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
-from bowline_worker.contract import BadConfig, Side
+from bowline_worker.contract import BadConfig, Side, Unsupported
+from bowline_worker.endpoints import open_endpoint
 from bowline_worker.endpoints.patterns import Pattern
 from bowline_worker.endpoints.postgres import catalog
 from bowline_worker.endpoints.site import Site
 from bowline_worker.model import Table, TableName
+from bowline_worker.saga_checks import require_equal_shapes
 from servers import Database, Pair
 
 PARTITIONED = (
@@ -283,6 +285,66 @@ def test_other_ddl_leaves_the_fingerprint(pair: Pair, ddl: str) -> None:
     pair.source.run(ddl)
 
     assert catalog.fingerprint(site) == before
+
+
+OWN_TYPES = (
+    "create type public.two as (a int, n numeric(9,4))",
+    "create domain public.price as numeric(9,4)",
+    "create type public.mood as enum ('calm')",
+    "create type public.nest as (inner_two public.two[], p public.price)",
+    "create domain public.nested as public.nest",
+    "create table public.own (id int primary key, v public.nested[], r int4range, m public.mood)",
+)
+
+
+@pytest.mark.parametrize(
+    "ddl",
+    [
+        "alter type public.two add attribute c int",
+        "alter type public.two drop attribute a",
+        "alter type public.two rename attribute a to b",
+        "alter type public.nest add attribute x int",
+    ],
+)
+def test_an_altered_composite_is_noticed_however_deep_it_is(pair: Pair, ddl: str) -> None:
+    site = source(pair, *OWN_TYPES)
+    before = catalog.fingerprint(site)
+    assert catalog.fingerprint(site) == before
+
+    pair.source.run(ddl)
+
+    assert catalog.fingerprint(site) != before
+
+
+def test_a_value_added_to_an_enum_leaves_the_fingerprint(pair: Pair) -> None:
+    site = source(pair, *OWN_TYPES)
+    before = catalog.fingerprint(site)
+
+    pair.source.run("alter type public.mood add value 'wild'")
+
+    assert catalog.fingerprint(site) == before
+
+
+@pytest.mark.parametrize(
+    "narrower",
+    ["create type public.two as (a int, n numeric(9,2))", "create domain public.price as numeric(9,2)"],
+    ids=["composite", "domain"],
+)  # fmt: skip
+def test_a_type_that_would_round_what_it_is_given_is_refused_by_name(
+    pair: Pair, narrower: str
+) -> None:
+    """It is no error to the server: 1.2345 would be 1.23 there."""
+    (wider,) = (each for each in OWN_TYPES if each.startswith(narrower.partition(" as ")[0]))
+    pair.source.run(*OWN_TYPES)
+    pair.target.run(*(narrower if each is wider else each for each in OWN_TYPES))
+    source, target = (open_endpoint(pair.config(), side) for side in Side)
+
+    with pytest.raises(Unsupported) as refused:
+        require_equal_shapes(source, target)
+
+    assert refused.value.reason == "SchemaDiffers"
+    assert "public.own: column v is public.nested[]" in str(refused.value)
+    assert "numeric(9,2)" in str(refused.value)
 
 
 def test_shapes_say_what_the_fingerprint_is_made_of(pair: Pair) -> None:

@@ -210,6 +210,16 @@ def test_a_value_that_does_not_fit_is_refused_never_cut(
     assert "10101" not in str(refused.value)
 
 
+def test_a_byte_that_is_no_text_is_refused_never_changed(receiver: Receiver) -> None:
+    receiver.db.run('create table public.byte (id int primary key, v "char")')
+    receiver.lane.begin()
+
+    with pytest.raises(RowConflict, match="CharacterNotInRepertoire"):
+        receiver.lane.write(receiver.batch("byte", inserts=[(b"1", b"\xff")]))
+
+    receiver.lane.rollback()
+
+
 def test_a_wrong_value_is_never_shown(items: Receiver) -> None:
     items.lane.begin()
 
@@ -349,6 +359,58 @@ def test_without_a_key_a_row_that_is_not_there_is_never_silent(events: Receiver)
         )
 
     events.lane.rollback()
+
+
+#: A row of a table without a key, and one that is there too and is another: it must not be taken for the first.
+ALIKE = {
+    "char with other blanks": ("bpchar", b"a  ", "('a'), ('a  ')"),
+    "composite without values": ("public.two", None, "('(,)'), (null)"),
+    "no composite at all": ("public.two", b"(,)", "(null), ('(,)')"),
+    "cast to text by its owner": ("public.two", b"(1,b)", "('(1,a)'), ('(1,b)')"),
+}
+
+
+@pytest.mark.parametrize(("type_name", "value", "rows"), ALIKE.values(), ids=ALIKE)
+def test_without_a_key_no_row_that_only_looks_alike_goes(
+    receiver: Receiver, type_name: str, value: bytes | None, rows: str
+) -> None:
+    receiver.db.run(
+        "create type public.two as (a int, b text)",
+        "create function public.shown(public.two) returns text immutable language sql return ($1).a::text",
+        "create cast (public.two as text) with function public.shown(public.two)",
+        f"create table public.loose (v {type_name})",
+        f"insert into public.loose values {rows}",
+    )
+
+    one(receiver, receiver.change(Op.DELETE, "loose", before=(value,)))
+
+    left = receiver.rows("select concat(v), v is not distinct from null from public.loose")
+    assert left != [((value or b"").decode(), value is None)]
+    assert len(left) == 1
+
+
+@pytest.mark.parametrize("form", ["write", "replace"])
+def test_a_value_is_read_by_its_type_s_input_and_by_no_cast(receiver: Receiver, form: str) -> None:
+    """A cast of text to a regclass knows neither `-` nor a number; another may be of the database's own making."""
+    receiver.db.run(
+        "create type public.two as (a int, b text)",
+        "create function public.two(text) returns public.two language sql return row(0, 'cast')::public.two",
+        "create cast (text as public.two) with function public.two(text)",
+        "create table public.cast_to (id public.two primary key, v public.two, r regclass)",
+        "insert into public.cast_to values ('(1,a)', null, null), ('(2,a)', null, null)",
+    )
+
+    batch = receiver.batch(
+        "cast_to",
+        inserts=[(b"(3,c)", b"(3,d)", b"-")],
+        updates={("v", "r"): [(b"(1,a)", b"(1,b)", b"987654321")]},
+        deletes=[(b"(2,a)",)],
+    )
+    write(receiver, batch, form)
+
+    assert receiver.rows(
+        "select concat(id), concat(v), concat(r) from public.cast_to order by 1"
+    ) == [("(1,a)", "(1,b)", "987654321"), ("(3,c)", "(3,d)", "-")]
 
 
 def test_truncate_empties_the_table_even_where_foreign_keys_point_to_it(items: Receiver) -> None:

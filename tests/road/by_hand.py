@@ -94,6 +94,7 @@ class Road:
 
     pair: Pair
     settings: dict[str, Any] = field(default_factory=dict)
+    seconds: float = WAIT_SECONDS  #: what each role and each wait has
     workers: list[Worker] = field(default_factory=list)
     count: int = 0
 
@@ -141,7 +142,7 @@ class Road:
             )
 
     def run(self, role: Role, **config: Any) -> Report | None:
-        return self.start(role, **config).wait()
+        return self.start(role, **config).wait(seconds=self.seconds)
 
     def stream(self, origin: Side, number: int) -> tuple[Worker, Worker]:
         """Start capture and apply of a stream."""
@@ -173,13 +174,13 @@ class Road:
                 return False
             return stream.imported.last_at.timestamp() > began and stream.remaining == 0
 
-        wait_until(f"{apply.name} catches up", fresh)
+        wait_until(f"{apply.name} catches up", fresh, self.seconds)
 
     def switch(self, attempt: int, loser: Side, **config: Any) -> SwitchReport:
         """Run a whole switch; back's capture and apply are started when its slot is there."""
         cutover = self.start(Role.CUTOVER, attempt=attempt, loser=loser, **config)
         self.started_back(cutover, attempt, loser)
-        report = cutover.wait(seconds=120)
+        report = cutover.wait(seconds=2 * self.seconds)
         assert report is not None
         assert report.switch is not None
         return report.switch
@@ -195,7 +196,7 @@ class Road:
                 report and report.switch and "ArmReverse" in report.switch.done
             )
 
-        wait_until("the reverse stream is armed", armed)
+        wait_until("the reverse stream is armed", armed, self.seconds)
         return None if cutover.process.poll() is not None else self.stream(loser.other, attempt)
 
     def close(self) -> None:

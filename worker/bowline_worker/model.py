@@ -57,6 +57,7 @@ class Column:
     type_schema: str
     type_name: str  #: the type's own name, without modifier: `numeric`, `_int4`, `shop_status`
     type_text: str  #: as people write it, with modifier: `numeric(12,2)`
+    made_of: str = ""  #: what a type of the database's own consists of, where that can differ: `(a integer, b text)`
     not_null: bool = False
     generated: bool = False  #: computed by the database: never written
     identity_always: bool = False
@@ -64,6 +65,11 @@ class Column:
     empty_is_null: bool = field(default=False, compare=False)
     #: The engine's own, which no other column of the table ever had: another on the other side.
     number: int = field(default=0, compare=False)
+
+    @property
+    def whole_type(self) -> str:
+        """All of its type that must be the same on both sides."""
+        return f"{self.type_text} {self.made_of}".rstrip()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,7 +37,7 @@ def _shapes(side: Endpoint) -> dict[str, Shape]:
     """What a fingerprint is made of: per table its columns in order, and the table that it is a partition of."""
     found = {
         str(table): {
-            f"column {column.name}": column.type_text + " generated" * column.generated
+            f"column {column.name}": column.whole_type + " generated" * column.generated
             for column in columns
         }
         for table, columns in side.shapes().items()

@@ -8,7 +8,8 @@ from bowline_worker.contract import Engine
 from bowline_worker.model import Column, Table, TableName
 
 #: Types whose binary form is the same on every PostgreSQL since 10 and stands for the same value in every database.
-#: Not among them: reg* (an oid there is a name here), money (its fraction is the locale's), what extensions bring.
+#: Not among them: reg* (an oid there is a name here), money (its fraction is the locale's), what extensions bring,
+#: tsquery (the server refuses its own binary form of an empty one).
 BINARY_TYPES = frozenset(
     [
         "bit",
@@ -54,7 +55,6 @@ BINARY_TYPES = frozenset(
         "timestamptz",
         "timetz",
         "tsmultirange",
-        "tsquery",
         "tsrange",
         "tstzmultirange",
         "tstzrange",

@@ -72,7 +72,7 @@ def describe(
 def _column(column: Column, *, own: bool) -> str:
     words = [
         f"column {column.number}," if own else "",
-        column.type_text,
+        column.whole_type,
         "not null" if column.not_null else "",
         "generated" if column.generated else "",
         "identity always" if column.identity_always else "",

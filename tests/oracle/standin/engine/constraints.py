@@ -100,7 +100,9 @@ def _point(session: Session, made: Constraint, wanted: ConstraintDef) -> None:
     raise OraError(2270, "no matching unique or primary key for this column-list")
 
 
-def find(session: Session, table: Table, which: ConstraintRef) -> Constraint:
+def find(
+    session: Session, table: Table, which: ConstraintRef, *, dropped: bool = False
+) -> Constraint:
     for one in table.constraints.values():
         if which.name is not None:
             if one.name == which.name:
@@ -110,6 +112,8 @@ def find(session: Session, table: Table, which: ConstraintRef) -> Constraint:
                 return one
         elif one.type == "U" and one.columns == which.unique:
             return one
+    if dropped and which.name:
+        raise OraError(2443, "Cannot drop constraint - nonexistent constraint")
     raise OraError(
         2430 if which.name else 2441,
         "cannot enable, disable or drop constraint - no such constraint",

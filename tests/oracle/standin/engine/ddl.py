@@ -153,7 +153,7 @@ class _Defining(Dropping):
             case AddConstraint(constraint):
                 constraints.add(session, table, constraint)
             case DropConstraint(which, cascade):
-                found = constraints.find(session, table, which)
+                found = constraints.find(session, table, which, dropped=True)
                 constraints.drop(session, table, found, cascade=cascade)
             case SwitchConstraint(which, enabled, validated, cascade):
                 found = constraints.find(session, table, which)

@@ -96,6 +96,8 @@ class Dropping(Running):
             self._drop_trigger(wanted.name, Drop("TRIGGER", *key, cascade=False))
         for key in [key for key in self.catalog.sequences if key[0] == wanted.name]:
             self._forget_sequence(*key)
+        for entry in [each for each in self.catalog.entries if each[0] == wanted.name]:
+            del self.catalog.entries[entry]
         del self.database.users[wanted.name]
 
 

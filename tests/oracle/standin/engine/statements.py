@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from oracle.standin.backend import OraError
 from oracle.standin.engine.expressions import Expressions
@@ -29,6 +30,21 @@ from oracle.standin.engine.tree import (
     TableRef,
     Update,
 )
+
+
+def _renamed(body: Body, names: Sequence[str]) -> Body:
+    """The columns of `WITH name (columns) AS`: those of the first query have their names."""
+    if isinstance(body, Compound):
+        return replace(body, left=_renamed(body.left, names))
+    if any(item.expr is None for item in body.items):
+        raise OraError(3001, "unimplemented feature")
+    if len(body.items) != len(names):
+        raise OraError(
+            32038, "number of WITH clause column names does not match number of elements"
+        )
+    named = zip(body.items, names, strict=True)
+    return replace(body, items=tuple(replace(item, alias=name) for item, name in named))
+
 
 Sets = tuple[tuple[Name, Expr | None], ...]
 
@@ -58,8 +74,15 @@ class Statements(Expressions):
 
     def _named(self) -> tuple[str, Select]:
         name = self.identifier()
+        columns: list[str] = []
+        if self.sign("("):
+            columns.append(self.identifier())
+            while self.sign(","):
+                columns.append(self.identifier())
+            self.expect_sign(")")
         self.expect("AS")
-        return name, self._subquery()
+        found = self._subquery()
+        return name, replace(found, body=_renamed(found.body, columns)) if columns else found
 
     def _body(self) -> Body:
         left = self._operand()

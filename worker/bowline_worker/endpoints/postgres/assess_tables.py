@@ -34,6 +34,19 @@ union all
 select r.ev_class::int8, r.rulename::text, 'rule' from pg_rewrite r
 where r.ev_class = any (%(oids)s::oid[]) and r.ev_enabled in ('A', 'R')
 order by 1, 2"""
+#: How many large objects a finding names; a database may have millions.
+SHOWN = 3
+LARGE_OBJECTS = f"""
+select l.oid::int8 as oid, pg_get_userbyid(l.lomowner)::text as owner
+from pg_largeobject_metadata l order by 1 limit {SHOWN + 1}"""
+#: `lo` is a domain that the extension of that name makes.
+POINTING = """
+select n.nspname::text as schema, c.relname::text as name, a.attname::text as column
+from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
+join pg_type t on t.oid = a.atttypid
+where a.attrelid = any (%s::oid[]) and a.attnum > 0 and not a.attisdropped
+  and (t.oid = 'oid'::regtype or t.typname = 'lo' and t.typbasetype = 'oid'::regtype)
+order by 1, 2, 3"""
 #: What an earlier run of this migration left: the schema it made, or rows it copied.
 OURS = """
 select count(*) from (
@@ -109,12 +122,21 @@ def unlogged(look: Look) -> Iterator[Finding]:
 
 
 def large_objects(look: Look) -> Iterator[Finding]:
-    if look.is_source and look.value("select exists (select from pg_largeobject_metadata)"):
-        yield look.warning(
-            "LargeObjects",
-            "the database has large objects: they are not migrated",
-            "keep their content in bytea columns, or copy them by hand",
-        )
+    if not look.is_source:
+        return
+    found = look.rows(LARGE_OBJECTS)
+    if not found:
+        return
+    named = ", ".join(f"{row['oid']} of {row['owner']}" for row in found[:SHOWN])
+    more = " and others" if len(found) > SHOWN else ""
+    columns = look.rows(POINTING, ([leaf.oid for leaf in look.selection.leaves],))
+    pointing = ", ".join(f"{row['schema']}.{row['name']}.{row['column']}" for row in columns)
+    yield look.acceptable(
+        "LargeObjects",
+        f"large objects are not migrated: {named}{more}"
+        + (f"; columns that may point to them: {pointing}" if pointing else ""),
+        "keep their content in bytea columns, or copy them by hand",
+    )
 
 
 def inheritance(look: Look) -> Iterator[Finding]:

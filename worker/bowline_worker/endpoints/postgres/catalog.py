@@ -17,6 +17,7 @@ from psycopg.rows import dict_row
 from bowline_worker.contract import Config
 from bowline_worker.endpoints.patterns import Pattern
 from bowline_worker.endpoints.postgres.connection import connect, quote, translated
+from bowline_worker.endpoints.postgres.made_of import made_of
 from bowline_worker.endpoints.site import Site
 from bowline_worker.model import Column, Table, TableName
 
@@ -45,6 +46,7 @@ where c.relkind in ('r', 'p') and c.relpersistence <> 't'
 COLUMNS = """
 select a.attrelid::int8 as oid, a.attname::text as name, tn.nspname::text as type_schema,
        t.typname::text as type_name, format_type(a.atttypid, a.atttypmod) as type_text,
+       a.atttypid::int8 as type,
        a.attnotnull as not_null, a.attnum as number, a.attidentity = 'a' as identity_always, {generated} as generated
 from pg_attribute a join pg_type t on t.oid = a.atttypid join pg_namespace tn on tn.oid = t.typnamespace
 where a.attrelid = any (%s::oid[]) and a.attnum > 0 and not a.attisdropped
@@ -216,7 +218,7 @@ def fingerprint(site: Site, *, own: bool = False) -> str:
         [
             str(leaf.table),
             sorted(str(above.table) for above in selection.ancestors(leaf)),
-            [[c.name, c.type_text, c.generated] for c in columns[leaf.oid]],
+            [[c.name, c.whole_type, c.generated] for c in columns[leaf.oid]],
             [leaf.oid, *(c.number for c in columns[leaf.oid])] if own else [],
         ]
         for leaf in selection.leaves
@@ -300,8 +302,10 @@ def _columns(connection: Db, leaves: Sequence[Relation]) -> Mapping[int, tuple[C
     generated = "a.attgenerated <> ''" if connection.info.server_version >= 120000 else "false"
     found: dict[int, list[Column]] = {leaf.oid: [] for leaf in leaves}
     query = COLUMNS.format(generated=generated)
-    for row in records(connection, query, ([leaf.oid for leaf in leaves],)):
-        found[row.pop("oid")].append(Column(**row))
+    rows = records(connection, query, ([leaf.oid for leaf in leaves],))
+    made = made_of(connection, {row["type"] for row in rows})
+    for row in rows:
+        found[row.pop("oid")].append(Column(made_of=made.get(row.pop("type"), ""), **row))
     return {oid: tuple(columns) for oid, columns in found.items()}
 
 

@@ -59,11 +59,15 @@ def application_name(site: Site, role: Role) -> str:
     return site.session_name(role, 63)
 
 
-def conninfo(site: Site, *, replication: bool = False) -> str:
-    connection, credentials = site.connection, read_credentials(site.connection)
-    options = " ".join(
+def options() -> str:
+    """The settings, as libpq's `options`."""
+    return " ".join(
         f"-c {name}={value.replace(' ', chr(92) + ' ')}" for name, value in SETTINGS.items()
     )
+
+
+def conninfo(site: Site, *, replication: bool = False) -> str:
+    connection, credentials = site.connection, read_credentials(site.connection)
     parameters = {
         "host": connection.host,
         "port": str(connection.port),
@@ -73,7 +77,7 @@ def conninfo(site: Site, *, replication: bool = False) -> str:
         "application_name": application_name(site, site.config.role),
         "connect_timeout": str(CONNECT_TIMEOUT_SECONDS),
         "client_encoding": "UTF8",
-        "options": options,
+        "options": options(),
         "sslmode": str(connection.tls_mode),
         # A silent peer must not hold a step of a switch for hours.
         "keepalives_idle": "10",

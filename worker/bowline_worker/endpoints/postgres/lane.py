@@ -12,6 +12,7 @@ from bowline_worker.bookkeeping import LaneRow, StreamId
 from bowline_worker.contract import FencedOut, Side, TryAgain, Unsupported
 from bowline_worker.endpoints.base import ChangedCounts, RowConflict, RowMissing, TableBatch
 from bowline_worker.endpoints.postgres.connection import connect, one_line, translated
+from bowline_worker.endpoints.postgres.enums import missing_value
 from bowline_worker.endpoints.postgres.sessions import own_backend
 from bowline_worker.endpoints.postgres.statements import (
     REFERENCED,
@@ -244,7 +245,7 @@ class PostgresLane:
             result = self._run(TYPES, [table.name.schema.encode(), table.name.name.encode()])
             types = {}
             for at in range(result.ntuples):
-                name, *rest = ((result.get_value(at, i) or b"").decode() for i in range(4))
+                name, *rest = ((result.get_value(at, i) or b"").decode() for i in range(5))
                 types[name] = BaseType(*rest)
             self._statements[table.name] = Statements(table, types)
         return self._statements[table.name]
@@ -290,6 +291,8 @@ class PostgresLane:
                 raise
 
     def _tell(self, what: TableName | str, error: psycopg.Error) -> None:
+        if (missing := missing_value(self._site, f"table {what}", error)) is not None:
+            raise missing from None
         state = error.sqlstate or ""
         place = error.diag.constraint_name or error.diag.column_name or ""
         if state.startswith(REFUSED):

@@ -25,6 +25,7 @@ from bowline_worker.endpoints.base import Chunk, Reader
 from bowline_worker.endpoints.postgres.catalog import records
 from bowline_worker.endpoints.postgres.connection import connect, one_line, quote, translated
 from bowline_worker.endpoints.postgres.copying import copy_in
+from bowline_worker.endpoints.postgres.enums import missing_value
 from bowline_worker.endpoints.postgres.relay import Relaying
 from bowline_worker.endpoints.site import Site
 from bowline_worker.model import Position, Table, TableName
@@ -221,9 +222,12 @@ class PostgresLedger:
         try:
             rows = copy_in(self._connection, statement, counted())
         except psycopg.Error as error:
-            if (refused := _refused(table.name, chunk, error)) is None:
+            where = f"{table.name}, chunk {chunk.text}"
+            refused = missing_value(self._site, where, error) or _refused(where, error)
+            if refused is not None:
+                raise refused from error
+            with translated(self._site, f"could not copy {where}"):
                 raise
-            raise refused from error
         if rows != reader.rows:
             raise Unsafe(
                 f"{table.name}, chunk {chunk.text}: {reader.rows} rows were sent and {rows} were taken",
@@ -297,10 +301,9 @@ def _position(site: Site, text: str) -> Position:
     return origins.position(site.config.source.engine, text)
 
 
-def _refused(table: TableName, chunk: Chunk, error: psycopg.Error) -> Unsupported | None:
+def _refused(where: str, error: psycopg.Error) -> Unsupported | None:
     """Name a row's or a shape's refusal without the row's values, which messages of class 22 hold."""
     state = error.sqlstate or ""
-    where = f"{table}, chunk {chunk.text}"
     if state.startswith("22"):
         found = re.search(r", column ([^:]+):", error.diag.context or "")
         column = f" in column {found[1]}" if found else ""

@@ -24,6 +24,7 @@ from bowline_worker.endpoints.postgres import binaries, books, catalog, dump, ex
 from bowline_worker.endpoints.postgres.connection import (
     connect,
     connection_error,
+    options,
     quote,
     translated,
 )
@@ -124,7 +125,8 @@ def _environment(site: Site) -> dict[str, str]:
         "PGSSLMODE": str(connection.tls_mode),
         "PGAPPNAME": f"bowline schema {site.migration}"[:63],
         "PGCONNECT_TIMEOUT": "10",
-        "PGOPTIONS": "-c statement_timeout=0 -c search_path=pg_catalog",
+        # pg_dump fixes most of what constants are printed by, and not lc_monetary.
+        "PGOPTIONS": options(),
     }
     for variable, name in (
         ("PGSSLROOTCERT", "ca.crt"),

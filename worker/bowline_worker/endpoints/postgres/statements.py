@@ -15,7 +15,9 @@ from bowline_worker.contract import Unsupported
 from bowline_worker.endpoints.postgres.connection import quote
 from bowline_worker.model import UNCHANGED, Row, Table, Value
 
-#: Per column its type, domains resolved, and the schema of that type's own equality operator.
+#: Per column its type, domains resolved, the schema of that type's own equality operator, and the kind of text that
+#: its input function reads: a cast from `text` may be another function, which knows less (regclass: no `-`, no number)
+#: or is the user's own.
 TYPES = """
 with recursive base (attnum, name, type) as (
     select a.attnum, a.attname, a.atttypid
@@ -30,7 +32,10 @@ select b.name, n.nspname, t.typname, coalesce((
         and s.amoplefttype = t.oid and s.amoprighttype = t.oid
     join pg_operator p on p.oid = s.amopopr
     join (select oid, quote_ident(nspname) as nspname from pg_namespace) o on o.oid = p.oprnamespace
-    where k.opcintype = t.oid and k.opcdefault limit 1), 'pg_catalog.=')
+    where k.opcintype = t.oid and k.opcdefault limit 1), 'pg_catalog.='), coalesce((
+    select s.name from (values (1, 'text'), (2, 'varchar'), (3, 'bpchar')) s (at, name)
+    where not exists (select from pg_cast c where c.castsource = s.name::regtype and c.casttarget = t.oid
+        and c.castmethod = 'f') order by s.at limit 1), 'text')
 from base b join pg_type t on t.oid = b.type join pg_namespace n on n.oid = t.typnamespace
 where t.typtype <> 'd' order by b.attnum"""
 
@@ -55,6 +60,7 @@ class BaseType:
     schema: str
     name: str
     equals: str  #: with its schema
+    through: str = "text"  #: what a text must be, to be cast by the type's input function
 
     @property
     def quoted(self) -> str:
@@ -90,14 +96,14 @@ class Statements:
                 f"where {self._found(key)}"
             )
         sets = ", ".join(
-            f"{quote(name)} = {self._cast(f's.c{at}', name)}"
+            f"{quote(name)} = {self._from_text(f's.c{at}', name)}"
             for at, name in enumerate(columns, len(key))
         )
         source = unnest(len(key) + len(columns))
         return f"update only {self.name} t set {sets} from {source} where {self._found(key)}"
 
     def insert(self) -> str:
-        values = ", ".join(self._cast(f"s.c{at}", name) for at, name in enumerate(self.names))
+        values = ", ".join(self._from_text(f"s.c{at}", name) for at, name in enumerate(self.names))
         return (
             f"insert into {self.name} ({self.columns}) overriding system value "
             f"select {values} from {unnest(len(self.names))}"
@@ -127,7 +133,8 @@ class Statements:
         for name, value in zip(self.names, before, strict=True):
             column = f"f.{quote(name)}"
             if value is None:
-                tests.append(f"{column} is null")
+                # A composite whose fields are all null "is null" too.
+                tests.append(f"{column} is not distinct from null")
                 continue
             parameters.append(value)
             wanted = self._cast(f"${len(parameters)}", name)
@@ -135,8 +142,9 @@ class Statements:
             if kind.schema == "pg_catalog" and kind.name in EXACT:
                 tests.append(f"{column} = {wanted}")
             else:
-                # Text tells 1.0 from 1.00, and json, xml and points have no equality at all.
-                tests.append(f'{column}::text collate "C" = ({wanted})::text collate "C"')
+                # Text tells 1.0 from 1.00, and json, xml and points have no equality at all. It must be that of the
+                # output function: a cast drops char's blanks, or is the user's own.
+                tests.append(f'concat({column}) collate "C" = concat({wanted}) collate "C"')
         where = " and ".join(tests) or "true"
         return f"(select f.ctid from only {self.name} f where {where} limit 1)", parameters
 
@@ -163,9 +171,13 @@ class Statements:
 
     def _found(self, key: Sequence[str]) -> str:
         return " and ".join(
-            f"t.{quote(name)} operator({self.types[name].equals}) {self._cast(f's.c{at}', name)}"
+            f"t.{quote(name)} operator({self.types[name].equals}) {self._from_text(f's.c{at}', name)}"
             for at, name in enumerate(key)
         )
+
+    def _from_text(self, value: str, name: str) -> str:
+        through = self.types[name].through
+        return self._cast(value if through == "text" else f"{value}::pg_catalog.{through}", name)
 
     def _cast(self, value: str, name: str) -> str:
         return f"{value}::{self.types[name].quoted}"

@@ -1,0 +1,165 @@
+"""PostgreSQL's own types, each with the values that are most likely to suffer."""
+
+from __future__ import annotations
+
+from endpoints.columns import column
+
+BY_NAME = "by name: what it names must be there on the target too, and an overloaded name is refused, as by a dump"
+A_NUMBER = "as the number that it is: what it points to has another number on another server"
+
+CASES = (
+    column("boolean", "boolean", ["true", "false"]),
+    column("smallint", "smallint", ["-32768", "32767"]),
+    column("integer", "integer", ["-2147483648", "2147483647"]),
+    column("bigint", "bigint", ["-9223372036854775808", "9223372036854775807"]),
+    column(
+        "numeric",
+        "numeric",
+        [
+            *("'NaN'", "'Infinity'", "'-Infinity'", "1e1000", "repeat('9', 1000)::numeric / 7", "0.00", "-0.10"),
+            *("1e-1000", "repeat('7', 9000)::numeric", "'-0.0'"),
+        ],
+    ),
+    column("numeric(5,-2)", "numeric(5,-2)", ["123400", "-99900", "'NaN'"]),
+    column("numeric(3,5)", "numeric(3,5)", ["0.00123", "-0.00999"]),
+    column(
+        "real",
+        "real",
+        ["'NaN'", "'Infinity'", "'-Infinity'", "'-0'", "1e-45", "3.4028235e38", "0.1", "1.17549435e-38"],
+    ),
+    column(
+        "double precision",
+        "double precision",
+        [
+            *("'NaN'", "'Infinity'", "'-Infinity'", "'-0'", "4.9e-324", "1.7976931348623157e308", "0.1"),
+            *("0.30000000000000004", "2.2250738585072014e-308"),
+        ],
+    ),
+    column("money", "money", ["-12.34", "92233720368547758.07", "'-92233720368547758.08'", "0"]),
+    column(
+        "text",
+        "text",
+        [
+            *(r"E'\n\t\\ \b\f\r \u0001 \u00e9 \U0010ffff \ufeff'", "''", r"'\N'", r"'\.'", "'NULL'", "'null'"),
+            *("repeat('x', 30000)", "' a '", """'a"b\\c'""", "'{}'", "'a,b'", "E'e\\u0301'"),
+        ],
+    ),
+    column("varchar(9)", "varchar(9)", ["'a  '", "''", "'ünïcödé€ẞ'"]),
+    column("char(6)", "char(6)", ["'a'", "''", "'ab  cd'"]),
+    column("bpchar", "bpchar", ["'a'", "'a  '", "''", "'  '"]),
+    column(
+        '"char"',
+        '"char"',
+        [r"'a'", "''", "'\"'"],
+        note="a byte above 127, which no text can hold before version 16, stops the stream",
+    ),
+    column("name", "name", ["'a b'", "''", "repeat('é', 31)"]),
+    column("bytea", "bytea", [r"'\x00ff5c27'", "''", "decode(repeat('00ff', 9000), 'hex')"]),
+    column("date", "date", ["'infinity'", "'-infinity'", "'4713-01-01 BC'", "'5874897-12-31'", "'2024-02-29'"]),
+    column("time", "time", ["'00:00'", "'24:00:00'", "'23:59:59.999999'"]),
+    column("time(0)", "time(0)", ["'00:00'", "'23:59:59'"]),
+    column("timetz", "timetz", ["'00:00+15:59'", "'24:00:00-15:59'", "'12:00:00.5+05:45:12'"]),
+    column(
+        "timestamp",
+        "timestamp",
+        [
+            *("'infinity'", "'-infinity'", "'4714-11-24 00:00:00 BC'", "'294276-12-31 23:59:59.999999'"),
+            "'0001-12-31 BC 12:00'",
+        ],
+    ),
+    column("timestamp(3)", "timestamp(3)", ["'2024-02-29 23:59:59.9994'"]),
+    column(
+        "timestamptz",
+        "timestamptz",
+        [
+            *("'infinity'", "'-infinity'", "'4713-01-01 00:00:00+00 BC'", "'2024-10-27 02:30:00 Europe/Paris'"),
+            *("'1883-11-18 12:00:00 America/New_York'", "'294276-12-31 23:59:59.999999+00'"),
+        ],
+    ),
+    column(
+        "interval",
+        "interval",
+        [
+            *("'1 mon -1 day 00:00:00.000001'", "'-178000000 years'", "'0'", "'30 days'", "'1 mon'", "'-1 mon +1 day'"),
+            *("'-00:00:00.000001'", "'1 day -25:00:00'", "'-1 year -2 mons +3 days -04:05:06.7'", "'2147483647 hours'"),
+        ],
+    ),
+    column("interval day to second(2)", "interval day to second(2)", ["'3 days 04:05:06.78'", "'-1 day'"]),
+    column("uuid", "uuid", ["'00000000-0000-0000-0000-000000000000'", "gen_random_uuid()"]),
+    column("inet", "inet", ["'::1/64'", "'10.0.0.1/8'", "'10.0.0.1'", "'::ffff:1.2.3.4'"]),
+    column("cidr", "cidr", ["'10.0.0.0/8'", "'2001:db8::/32'", "'0.0.0.0/0'"]),
+    column("macaddr", "macaddr", ["'08:00:2b:01:02:03'", "'ff:ff:ff:ff:ff:ff'"]),
+    column("macaddr8", "macaddr8", ["'08:00:2b:01:02:03:04:05'"]),
+    column("bit(5)", "bit(5)", ["B'10101'", "B'00000'"]),
+    column("varbit", "varbit", ["B''", "B'1'", "repeat('10', 5000)::varbit"]),
+    column(
+        "xml",
+        "xml",
+        [
+            *("'<a>b &amp; c</a>'", "xmlparse(content 'just text')", "''", "'<!DOCTYPE a><a/>'"),
+            "'<?xml version=\"1.0\" encoding=\"UTF-8\"?><é/>'",
+        ],
+    ),
+    column(
+        "json",
+        "json",
+        [
+            *("""'{"a": 1, "a":  1e400, "b": "\\u00e9"}'""", "'[ 1 , 2]'", "'null'", r"""'"\u0000"'"""),
+            "('[' || repeat('9', 999) || ']')",
+        ],
+    ),
+    column(
+        "jsonb",
+        "jsonb",
+        [
+            *("'{\"a\": 1, \"a\": 1e400}'", "'[1.0, 1.00]'", "'null'", "'\"\"'", "('[' || repeat('9', 999) || ']')"),
+            """'{"\\u00e9": "é", "": {}, "10": [], "9": [[]]}'""",
+        ],
+    ),
+    column("jsonpath", "jsonpath", ["'$.a[*] ? (@ > 1)'", "'strict $.\"b c\"'"]),
+    column("int4range", "int4range", ["'empty'", "'[1,5)'", "'(,)'"]),
+    column("int8range", "int8range", ["'[-9223372036854775808,9223372036854775807)'", "'empty'"]),
+    column("numrange", "numrange", ["'(1.0,2.00]'", "'[NaN,NaN]'", "'(,Infinity)'"]),
+    column("daterange", "daterange", ["'[2024-02-28,2024-02-29]'", "'[-infinity,infinity)'"]),
+    column("tsrange", "tsrange", ["'[2024-01-01 00:00,infinity)'", "'(,)'"]),
+    column("tstzrange", "tstzrange", ["'[2024-01-01 00:00+00,infinity)'", "'(,2024-01-01 00:00+00]'"]),
+    column("int4multirange", "int4multirange", ["'{}'", "'{[1,2),[5,)}'"]),
+    column("nummultirange", "nummultirange", ["'{[1.0,1.00],(2,3)}'", "'{(,)}'"]),
+    column("tstzmultirange", "tstzmultirange", ["'{[2024-01-01 00:00+00,2024-01-02 00:00+00)}'", "'{}'"]),
+    column(
+        "tsvector",
+        "tsvector",
+        ["to_tsvector('simple', 'a fat ''cat'' \\ sat')", "''", "'a:1A,2B b:16383C'", r"$$'it''s \\ odd':3$$"],
+    ),
+    column("tsquery", "tsquery", ["'a & !b <-> c:*'", "'!(a | b:AB) <3> ''x y'''", "''"]),
+    column("point", "point", ["'(0.1,-0)'", "'(NaN,Infinity)'", "'(1e-300,-Infinity)'"]),
+    column("line", "line", ["'{0.1,2,3}'", "'{1,-0,0}'"]),
+    column("lseg", "lseg", ["'[(0.1,0),(1,1)]'"]),
+    column("box", "box", ["'(1,1),(0,0)'", "'(2,0.5),(0,0)'"]),
+    column("path", "path", ["'[(0,0),(1,1.1)]'", "'((0,0),(1,1))'"]),
+    column("polygon", "polygon", ["'((0,0),(1,1),(1,0))'", "'((0.1,-0))'"]),
+    column("circle", "circle", ["'<(0.1,0),1>'", "'<(0,0),Infinity>'"]),
+    column("pg_lsn", "pg_lsn", ["'FFFFFFFF/FFFFFFFF'", "'0/0'"]),
+    column("pg_snapshot", "pg_snapshot", ["'10:20:10,14,15'", "'1:1:'"]),
+    column("txid_snapshot", "txid_snapshot", ["'10:20:10,14,15'"]),
+    column("xid8", "xid8", ["'18446744073709551615'", "'0'"]),
+    column("refcursor", "refcursor", ["'a \"cursor\"'"]),
+    column("int2vector", "int2vector", ["'1 -2 3'", "''"]),
+    column("oidvector", "oidvector", ["'1 4294967295'", "''"]),
+    column("oid", "oid", ["4294967295", "0"], note=A_NUMBER),
+    column("xid", "xid", ["'4294967295'"], note=A_NUMBER),
+    column("cid", "cid", ["'7'"], note=A_NUMBER),
+    column("tid", "tid", ["'(4294967295,65535)'"], note=A_NUMBER),
+    column("regclass", "regclass", ["'pg_class'", "'public.t_regclass'", "0"], note=BY_NAME),
+    column("regtype", "regtype", ["'integer'", "'public.t_regtype'", "'timestamptz[]'"], note=BY_NAME),
+    column("regproc", "regproc", ["'pg_backend_pid'"], note=BY_NAME),
+    column("regprocedure", "regprocedure", ["'abs(numeric)'", "'sum(int8)'"], note=BY_NAME),
+    column("regoper", "regoper", ["'||/'"], note=BY_NAME),
+    column("regoperator", "regoperator", ["'+(int4,int4)'", "'-(none,int4)'"], note=BY_NAME),
+    column("regnamespace", "regnamespace", ["'public'"], note=BY_NAME),
+    column("regrole", "regrole", ["'app'"], note=BY_NAME),
+    column("regcollation", "regcollation", ["'\"C\"'"], note=BY_NAME),
+    column("regconfig", "regconfig", ["'simple'"], note=BY_NAME),
+    column("regdictionary", "regdictionary", ["'simple'"], note=BY_NAME),
+    column("aclitem", "aclitem", ["'app=r*w/postgres'"], note=BY_NAME),
+)  # fmt: skip

@@ -1,0 +1,97 @@
+"""Types as keys: what a database calls equal may print otherwise, and is one row all the same."""
+
+from __future__ import annotations
+
+from endpoints.columns import key
+
+CASES = (
+    key("boolean", "boolean", ["true", "false"]),
+    key("smallint", "smallint", ["1", "-2", "3"]),
+    key("bigint", "bigint", ["1", "-2", "9223372036854775807"]),
+    key("numeric", "numeric", ["'NaN'", "2.5", "'-Infinity'", "1e500"], ("2.5", "2.500")),
+    key("numeric(9,2)", "numeric(9,2)", ["'NaN'", "2.5", "-1"]),
+    key("numeric(9,0)", "numeric(9,0)", ["7", "2", "-1"]),
+    key("real", "real", ["'NaN'", "'0'", "0.1", "'-Infinity'"], ("'0'", "'-0'")),
+    key(
+        "double precision",
+        "double precision",
+        ["'NaN'", "'0'", "0.1", "'Infinity'"],
+        ("'0'", "'-0'"),
+    ),
+    key("money", "money", ["1.00", "-2", "0"]),
+    key("text", "text", ["'a'", "''", r"E'\t\n\\ é'", "'NULL'"]),
+    key("varchar(9)", "varchar(9)", ["'a'", "'a '", "''"]),
+    key("char(6)", "char(6)", ["'a'", "''", "'é'"]),
+    key("bpchar", "bpchar", ["'a'", "'b'", "''"], ("'b'", "'b  '")),
+    key('"char"', '"char"', ["'a'", "''", "'b'"]),
+    key("name", "name", ["'a b'", "''", "'B'"]),
+    key("bytea", "bytea", [r"'\x00ff'", "''", r"'\x5c'"]),
+    key("date", "date", ["'infinity'", "'4713-01-01 BC'", "'2024-02-29'"]),
+    key("time", "time", ["'24:00'", "'00:00'", "'01:02:03.456789'"]),
+    key("timetz", "timetz", ["'12:00+01'", "'11:00+00'", "'24:00:00-15:59'"]),
+    key("timestamp", "timestamp", ["'infinity'", "'-infinity'", "'2024-02-29 01:02:03.456789'"]),
+    key("timestamptz", "timestamptz", ["'infinity'", "'2024-10-27 02:30 Europe/Paris'", "'-infinity'"]),
+    key("interval", "interval", ["'0'", "'1 mon'", "'-1 day'"], ("'1 mon'", "'30 days'")),
+    key("uuid", "uuid", ["gen_random_uuid()", "'00000000-0000-0000-0000-000000000000'"][::-1]),
+    key("inet", "inet", ["'10.0.0.1'", "'10.0.0.1/8'", "'::1'"]),
+    key("cidr", "cidr", ["'10.0.0.0/8'", "'10.0.0.0/16'", "'::/0'"]),
+    key("macaddr", "macaddr", ["'08:00:2b:01:02:03'", "'08:00:2b:01:02:04'"]),
+    key("macaddr8", "macaddr8", ["'08:00:2b:01:02:03:04:05'", "'00:00:2b:01:02:03:04:05'"]),
+    key("bit(5)", "bit(5)", ["B'10101'", "B'00000'"]),
+    key("varbit", "varbit", ["B''", "B'0'", "B'00'"]),
+    key("jsonb", "jsonb", ["'null'", "'[1.0]'", "'{}'"], ("'[1.0]'", "'[1.00]'")),
+    key("oid", "oid", ["0", "4294967295", "7"]),
+    key("regclass", "regclass", ["'pg_class'", "'pg_type'", "'pg_proc'"]),
+    key("pg_lsn", "pg_lsn", ["'0/0'", "'FFFFFFFF/FFFFFFFF'", "'1/1'"]),
+    key("xid8", "xid8", ["'0'", "'18446744073709551615'", "'7'"]),
+    key("tsvector", "tsvector", ["'a b'", "''", "'c:1A'"]),
+    key("tsquery", "tsquery", ["'a & b'", "'c'", "'!d'"]),
+    key("int4range", "int4range", ["'empty'", "'[1,5)'", "'(,)'"]),
+    key("numrange", "numrange", ["'empty'", "'[1.0,2)'", "'(,)'"], ("'[1.0,2)'", "'[1.00,2.0)'")),
+    key("int4multirange", "int4multirange", ["'{}'", "'{[1,2)}'", "'{[1,2),[4,5)}'"]),
+    key("text[]", "text[]", ["'{}'", "array['a', null]", "'[2:3]={a,b}'"]),
+    key("numeric[]", "numeric[]", ["'{}'", "'{1.0}'", "'{NaN,NULL}'"], ("'{1.0}'", "'{1.00}'")),
+    key(
+        "enum",
+        "public.key_mood",
+        ["'b'", "'a'", "'it''s'"],
+        make=["create type public.key_mood as enum ('b', 'a', 'it''s')"],
+    ),
+    key(
+        "domain",
+        "public.key_positive",
+        ["1.5", "2.5", "3.5"],
+        ("2.5", "2.50"),
+        make=["create domain public.key_positive as numeric check (value > 0)"],
+    ),
+    key(
+        "domain over an array",
+        "public.key_tags",
+        ["'{}'", "'{a}'", "'{b,NULL}'"],
+        make=["create domain public.key_tags as text[]"],
+    ),
+    key(
+        "composite",
+        "public.key_pair",
+        ["row(1, 'x')", "row(2.5, null)", "row(null, '')"],
+        ("row(2.5, null)", "row(2.50, null)"),
+        make=["create type public.key_pair as (a numeric, b text)"],
+    ),
+    key(
+        "range of its own",
+        "public.key_floats",
+        ["'empty'", "'[0,1]'", "'[2,3)'"],
+        ("'[0,1]'", "'[-0,1]'"),
+        make=["create type public.key_floats as range (subtype = float8)"],
+    ),
+    key(
+        "text of a nondeterministic collation",
+        "text collate public.ignoring",
+        ["'a'", "'Été'", "'c'"],
+        ("'Été'", "'eTe'"),
+        make=[
+            "create collation public.ignoring"
+            " (provider = icu, locale = 'und-u-ks-level1', deterministic = false)"
+        ],
+    ),
+)  # fmt: skip
