@@ -51,7 +51,7 @@ crds: $(READY) ## Write crds/, and the chart's copy, anew from api.py
 	@mkdir -p crds && $(VENV)/bin/bowline crd > crds/databasemigrations.yaml
 	@cp crds/databasemigrations.yaml charts/bowline/files/crds/
 
-conformance: $(READY) ## The endpoints' suite: ENDPOINT=memory, postgresql or oracle; none: all
+conformance: $(READY) ## The endpoints' suite: ENDPOINT=memory, postgresql, yugabytedb or oracle; none: all
 	ENDPOINT=$(ENDPOINT) $(RUN) -m pytest tests/endpoints
 
 docs-carried: $(READY) ## Write what is carried into docs/postgresql.md, from a run of the suite

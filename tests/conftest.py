@@ -13,7 +13,11 @@ from hypothesis import settings
 from oracle import server
 from oracle.server import MET
 from servers import MIGRATOR, MONEY_LOCALES, Database, MakePair, Pair, prepare_roles
+from yugabyte_standin.chance import LEAST_SHARE
+from yugabyte_standin.process import Standin
 
+#: Of the stand-ins for YugabyteDB: transactions that failed by 40001, of how many.
+COUNTS: list[tuple[int, int]] = []
 
 # How long an example takes is the machine's affair.
 settings.register_profile("any machine", deadline=None)
@@ -34,6 +38,14 @@ def other_pg() -> Iterator[Server]:
     with Server() as server:
         prepare_roles(server)
         yield server
+
+
+@pytest.fixture(scope="session")
+def standin(pg: Server) -> Iterator[Standin]:
+    """The server that stands in for YugabyteDB, in front of `pg`."""
+    with Standin(pg, seed=6) as found:
+        yield found
+        COUNTS.append(found.counts())
 
 
 @pytest.fixture
@@ -77,7 +89,18 @@ def pair(databases: tuple[Database, Database], make_pair: MakePair) -> Pair:
     return make_pair(*databases)
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run in which the stand-in for YugabyteDB made fewer transactions fail than it must."""
+    if any(failed < LEAST_SHARE * transactions for failed, transactions in COUNTS):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """How many tests met the Oracle that the environment names: none means that nothing of it was tried."""
+    """How much failed by 40001, and how many tests met the Oracle that the environment names: none, and nothing was."""
+    for failed, transactions in COUNTS:
+        share = failed / max(1, transactions)
+        terminalreporter.write_line(
+            f"YugabyteDB's stand-in: {failed} of {transactions} transactions failed by 40001 ({share:.1%})"
+        )
     if variable := server.named():
         terminalreporter.write_line(f"{len(MET)} tests met the server of {variable}")

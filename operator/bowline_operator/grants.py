@@ -32,9 +32,9 @@ def grants_sql(
 
 
 def _grant(engine: Engine, user: str, owner: str, database: str) -> str:
-    # YugabyteDB has a role for what only superusers may do elsewhere.
+    # YugabyteDB has a role for what only superusers may do elsewhere; and its fence has to see who writes.
     replica = (
-        f"grant yb_db_admin to {user};"
+        f"grant yb_db_admin, pg_read_all_stats to {user};"
         if engine is Engine.YUGABYTEDB
         else f"""do $$ begin
     if current_setting('server_version_num')::int >= 150000 then

@@ -1,4 +1,4 @@
-"""The rigs of the conformance suite: one per engine; `ENDPOINT=memory|postgresql|oracle` picks one.
+"""The rigs of the conformance suite: one per engine; `ENDPOINT=memory|postgresql|yugabytedb|oracle` picks one.
 
 What of types, shapes and changes is carried is walked by engines that have both sides; its table is printed at the end.
 """
@@ -26,12 +26,14 @@ from endpoints.rig import EVENT, ITEM, SEQUENCE, Rig, WriteRefused
 from endpoints.walk import Sides, Walked, walk
 from servers import APPLICATION, MIGRATOR, Database, Pair
 
-ENGINES = ("memory", "postgresql", "oracle")
+ENGINES = ("memory", "postgresql", "yugabytedb", "oracle")
 #: Engines on both sides of a walk of all cases.
 WALKING = ("postgresql",)
 
 
 class MemoryRig:
+    streams_keyless = True
+
     def __init__(self) -> None:
         databases = [
             MemoryDatabase({ITEM.name: ITEM, EVENT.name: EVENT}, sequences={SEQUENCE: 0})
@@ -39,6 +41,9 @@ class MemoryRig:
         ]
         self.source = MemoryEndpoint(databases[0], Side.SOURCE)
         self.target = self.sink = MemoryEndpoint(databases[1], Side.TARGET)
+
+    def to_stream(self) -> None:
+        """It has nothing to leave out."""
 
     def _db(self, side: Side) -> MemoryDatabase:
         return self.source.db if side is Side.SOURCE else self.target.db
@@ -66,7 +71,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     known = (*ENGINES, *(each for each in WALKING if each not in ENGINES))
     if asked and asked not in known:
         raise pytest.UsageError(f"ENDPOINT={asked}: use one of {', '.join(known)}")
-    if "rig" in metafunc.fixturenames:
+    if {"rig", "engine"} <= set(metafunc.fixturenames):
         metafunc.parametrize("engine", [asked] if asked else ENGINES)
     if "sides" in metafunc.fixturenames:
         metafunc.parametrize("walking", WALKING, scope="session")
@@ -99,6 +104,14 @@ def rig(engine: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator
             from endpoints.postgresql import PostgresRig
 
             yield PostgresRig(request.getfixturevalue("pair"))
+        case "yugabytedb":
+            from endpoints.yugabytedb import YugabyteRig
+
+            yield YugabyteRig(
+                request.getfixturevalue("standin"),
+                request.getfixturevalue("databases"),
+                request.getfixturevalue("make_pair"),
+            )
         case _:
             from endpoints.oracle import oracle_rig
 

@@ -25,6 +25,8 @@ TABLES = (
 
 
 class PostgresRig:
+    streams_keyless = True
+
     def __init__(self, pair: Pair) -> None:
         self._pair = pair
         for database in (pair.source, pair.target):
@@ -33,27 +35,30 @@ class PostgresRig:
         self.source = PostgresEndpoint(config, Side.SOURCE)
         self.target = self.sink = PostgresEndpoint(config, Side.TARGET)
 
-    def _database(self, side: Side) -> Database:
+    def to_stream(self) -> None:
+        """It has nothing to leave out."""
+
+    def database(self, side: Side) -> Database:
         return self._pair.source if side is Side.SOURCE else self._pair.target
 
     def write(self, side: Side, changes: Sequence[Change]) -> None:
-        database = self._database(side)
+        database = self.database(side)
         with database.connect(APPLICATION, database.server.password) as connection:
             try:
                 with connection.transaction():
                     for change in changes:
-                        _execute(connection, change)
+                        execute(connection, change)
             except psycopg.errors.ReadOnlySqlTransaction:
                 raise WriteRefused from None
 
     def rows(self, side: Side, table: Table) -> list[Row]:
-        return rows(self._database(side), table)
+        return rows(self.database(side), table)
 
     def sunk(self, table: Table) -> list[Row]:
         return self.rows(Side.TARGET, table)
 
     def next_value(self, side: Side) -> int:
-        return int(self._database(side).value("select nextval('shop.item_id')"))
+        return int(self.database(side).value("select nextval('shop.item_id')"))
 
 
 def rows(database: Database, table: Table) -> list[Row]:
@@ -71,7 +76,7 @@ def _name(table: TableName) -> sql.Identifier:
     return sql.Identifier(table.schema, table.name)
 
 
-def _execute(connection: psycopg.Connection[tuple[object, ...]], change: Change) -> None:
+def execute(connection: psycopg.Connection[tuple[object, ...]], change: Change) -> None:
     """Write a neutral change as an application would."""
     table = ITEM if change.table == ITEM.name else EVENT
     text = [

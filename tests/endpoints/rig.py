@@ -50,6 +50,13 @@ class Rig(Protocol):
         """Where a snapshot of the source can be copied to: the target, where its engine receives any."""
         ...
 
+    @property
+    def streams_keyless(self) -> bool:
+        """Whether a stream of the source tells of EVENT. If not, `source` leaves it out once `to_stream` was called."""
+        ...
+
+    def to_stream(self) -> None: ...
+
     def write(self, side: Side, changes: Sequence[Change]) -> None:
         """Commit one application transaction, or raise WriteRefused."""
         ...

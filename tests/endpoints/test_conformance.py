@@ -1,20 +1,31 @@
-"""What an endpoint promises, for every engine: `make conformance ENDPOINT=memory|postgresql|oracle`."""
+"""What an endpoint promises, for every engine: `make conformance ENDPOINT=memory|postgresql|yugabytedb|oracle`."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from bowline_worker.bookkeeping import LaneRow, StreamId
+from bowline_worker.conflicts import in_books, through_conflicts
 from bowline_worker.contract import FencedOut, Side, Unsafe, Verdict
-from bowline_worker.endpoints.base import RowConflict, RowMissing, SequenceState, TableBatch
+from bowline_worker.endpoints.base import (
+    Books,
+    LaneSession,
+    RowConflict,
+    RowMissing,
+    SequenceState,
+    TableBatch,
+)
 from bowline_worker.model import (
     Change,
     Op,
     Position,
     SignalKind,
+    TableName,
     Transaction,
 )
 from endpoints.rig import (
@@ -44,8 +55,7 @@ class Captured:
 
     def until(self, attempt: int) -> list[Transaction]:
         """Write a barrier and return all transactions before it; each piece must decode by itself."""
-        with self.rig.source.books() as books:
-            books.signal(SignalKind.BARRIER, attempt)
+        in_books(self.rig.source, lambda books: books.signal(SignalKind.BARRIER, attempt))
         found: list[Transaction] = []
         for _ in range(200):
             for piece in self.capture.read(0.1):
@@ -71,9 +81,42 @@ def changes(transactions: list[Transaction]) -> list[tuple[str, str, object]]:
     ]
 
 
+class Killed(Exception):
+    """A process that ends in the middle of a transaction."""
+
+
+def die() -> None:
+    raise Killed
+
+
+def transact(lane: LaneSession, *steps: Callable[[], object]) -> None:
+    """Run the steps as one transaction, as an apply does: rolled back at an error, run again at a conflict."""
+
+    def once() -> None:
+        lane.begin()
+        try:
+            for step in steps:
+                step()
+            lane.commit()
+        except BaseException:
+            lane.rollback()
+            raise
+
+    through_conflicts(once)
+
+
+def raise_sequences(states: Mapping[TableName, SequenceState], books: Books) -> None:
+    books.raise_sequences(states)
+
+
+def lane_rows(rig: Rig) -> tuple[LaneRow, ...]:
+    return in_books(rig.target, lambda books: books.lanes(Side.SOURCE))
+
+
 @pytest.fixture
 def origin(rig: Rig) -> Rig:
     """The source is ready to be captured from."""
+    rig.to_stream()
     rig.source.install()
     rig.source.prepare_origin()
     rig.source.arm(STREAM)
@@ -84,8 +127,7 @@ def origin(rig: Rig) -> Rig:
 def receiver(rig: Rig) -> Rig:
     """The target has lane rows of the first stream."""
     rig.target.install()
-    with rig.target.books() as books:
-        books.put_lanes(Side.SOURCE, LANES)
+    in_books(rig.target, lambda books: books.put_lanes(Side.SOURCE, LANES))
     return rig
 
 
@@ -105,14 +147,15 @@ def test_equal_shapes_have_one_fingerprint_on_both_sides(rig: Rig) -> None:
 
 def test_a_committed_transaction_is_captured_as_it_was_written(origin: Rig) -> None:
     stream = Captured(origin)
-    origin.write(Side.SOURCE, [insert(1, b"\xc3\xa9\t\\n", b""), event(b"bought")])
+    events = [event(b"bought")] if origin.streams_keyless else []
+    origin.write(Side.SOURCE, [insert(1, b"\xc3\xa9\t\\n", b""), *events])
     origin.write(Side.SOURCE, [update(1, None), delete(1)])
 
     found = stream.until(1)
 
     assert changes(found) == [
         ("I", "shop.item", (b"1", b"\xc3\xa9\t\\n", b"")),
-        ("I", "shop.event", (b"bought", None)),
+        *[("I", "shop.event", (b"bought", None)) for _ in events],
         ("U", "shop.item", (b"1", None, None)),
         ("D", "shop.item", (b"1",)),
     ]
@@ -171,8 +214,7 @@ def test_a_lost_slot_is_named(origin: Rig) -> None:
 def test_signals_and_heartbeats_travel_once_and_are_no_changes(origin: Rig) -> None:
     stream = Captured(origin)
     for _ in range(2):
-        with origin.source.books() as books:
-            books.signal(SignalKind.MARKER, 7)
+        in_books(origin.source, lambda books: books.signal(SignalKind.MARKER, 7))
     first = origin.source.beat()
 
     found = stream.until(8)
@@ -205,12 +247,14 @@ def test_arming_drops_older_slots_and_keeps_its_own(origin: Rig) -> None:
 
 def test_the_snapshot_and_the_stream_meet_without_a_gap(rig: Rig) -> None:
     """Rows of before are in the view, rows of after in the stream, and none in both."""
+    rig.to_stream()
+    events = [b"a", b"a"] if rig.streams_keyless else []
     rig.source.install()
     rig.sink.install()
     rig.source.prepare_origin()
-    rig.write(Side.SOURCE, [insert(number) for number in range(7)] + [event(b"a"), event(b"a")])
+    rig.write(Side.SOURCE, [insert(number) for number in range(7)] + list(map(event, events)))
     hold = rig.source.hold(STREAM)
-    rig.write(Side.SOURCE, [insert(7), delete(0), event(b"b")])
+    rig.write(Side.SOURCE, [insert(7), delete(0), *map(event, events[:1])])
 
     tables = {table.name: table for table in rig.source.tables()}
     reader, ledger = rig.source.reader(STREAM), rig.sink.ledger()
@@ -225,7 +269,7 @@ def test_the_snapshot_and_the_stream_meet_without_a_gap(rig: Rig) -> None:
         each.close()
 
     assert [row[0] for row in rig.sunk(ITEM)] == [str(number).encode() for number in range(7)]
-    assert rig.sunk(EVENT) == [(b"a", None), (b"a", None)]
+    assert rig.sunk(EVENT) == [(what, None) for what in events]
     positions = rig.sink.snapshot_positions()
     late = [
         change
@@ -233,38 +277,45 @@ def test_the_snapshot_and_the_stream_meet_without_a_gap(rig: Rig) -> None:
         for change in transaction.changes
         if transaction.position >= positions[change.table]
     ]
-    assert [str(change.op) for change in late] == ["I", "D", "I"]
+    assert [str(change.op) for change in late] == ["I", "D", *("I" for _ in events[:1])]
 
 
 def test_a_lane_applies_sets_and_its_place_together(receiver: Rig) -> None:
     lane = receiver.target.lane(STREAM)
     table = {table.name: table for table in receiver.target.tables()}[ITEM.name]
-    lane.begin()
-    lane.write(TableBatch(table=table, inserts=[(b"1", b"a", None), (b"2", b"b", b"")]))
-    lane.advance(Side.SOURCE, replace(LANES[0], block=1), since=0)
-    lane.commit()
-    lane.begin()
-    lane.write(TableBatch(table=table, updates={("name",): [(b"1", b"z")]}, deletes=[(b"2",)]))
-    lane.advance(Side.SOURCE, replace(LANES[0], block=2, events=4), since=1)
-    lane.commit()
+    transact(
+        lane,
+        lambda: lane.write(
+            TableBatch(table=table, inserts=[(b"1", b"a", None), (b"2", b"b", b"")])
+        ),
+        lambda: lane.advance(Side.SOURCE, replace(LANES[0], block=1), since=0),
+    )
+    transact(
+        lane,
+        lambda: lane.write(
+            TableBatch(table=table, updates={("name",): [(b"1", b"z")]}, deletes=[(b"2",)])
+        ),
+        lambda: lane.advance(Side.SOURCE, replace(LANES[0], block=2, events=4), since=1),
+    )
     lane.close()
 
     assert receiver.rows(Side.TARGET, ITEM) == [(b"1", b"z", None)]
-    with receiver.target.books() as books:
-        assert books.lanes(Side.SOURCE)[0] == replace(LANES[0], block=2, events=4)
+    assert lane_rows(receiver)[0] == replace(LANES[0], block=2, events=4)
 
 
 def test_a_rolled_back_lane_leaves_nothing(receiver: Rig) -> None:
     lane = receiver.target.lane(STREAM)
-    lane.begin()
-    lane.write(TableBatch(table=ITEM, inserts=[(b"1", b"a", None)]))
-    lane.advance(Side.SOURCE, replace(LANES[0], block=1), since=0)
-    lane.rollback()
+    with pytest.raises(Killed):
+        transact(
+            lane,
+            lambda: lane.write(TableBatch(table=ITEM, inserts=[(b"1", b"a", None)])),
+            lambda: lane.advance(Side.SOURCE, replace(LANES[0], block=1), since=0),
+            die,
+        )
     lane.close()
 
     assert receiver.rows(Side.TARGET, ITEM) == []
-    with receiver.target.books() as books:
-        assert books.lanes(Side.SOURCE)[0].block == 0
+    assert lane_rows(receiver)[0].block == 0
 
 
 @pytest.mark.parametrize(
@@ -277,34 +328,38 @@ def test_a_rolled_back_lane_leaves_nothing(receiver: Rig) -> None:
 )
 def test_a_row_that_was_not_there_is_never_silent(receiver: Rig, batch: TableBatch) -> None:
     lane = receiver.target.lane(STREAM)
-    lane.begin()
 
     with pytest.raises(RowMissing):
-        lane.write(batch)
+        transact(lane, lambda: lane.write(batch))
 
-    lane.rollback()
     lane.close()
 
 
 def test_a_row_that_was_there_already_is_never_silent(receiver: Rig) -> None:
     lane = receiver.target.lane(STREAM)
-    lane.begin()
-    lane.write(TableBatch(table=ITEM, inserts=[(b"1", b"a", None)]))
+    batch = TableBatch(table=ITEM, inserts=[(b"1", b"a", None)])
+    written: list[int] = []
+
+    def twice() -> None:
+        lane.write(batch)
+        written.append(1)
+        lane.write(batch)
 
     with pytest.raises(RowConflict):
-        lane.write(TableBatch(table=ITEM, inserts=[(b"1", b"a", None)]))
+        transact(lane, twice)
 
-    lane.rollback()
+    assert written
     lane.close()
 
 
 def test_single_changes_find_one_row_of_a_table_without_a_key(receiver: Rig) -> None:
     lane = receiver.target.lane(STREAM)
-    lane.begin()
-    for _ in range(2):
-        lane.one(event(b"a", b"1"), EVENT)
-    lane.one(Change(Op.DELETE, EVENT.name, ("what", "at"), before=(b"a", b"1")), EVENT)
-    lane.commit()
+    transact(
+        lane,
+        lambda: lane.one(event(b"a", b"1"), EVENT),
+        lambda: lane.one(event(b"a", b"1"), EVENT),
+        lambda: lane.one(Change(Op.DELETE, EVENT.name, ("what", "at"), before=(b"a", b"1")), EVENT),
+    )
     lane.close()
 
     assert receiver.rows(Side.TARGET, EVENT) == [(b"a", b"1")]
@@ -313,58 +368,48 @@ def test_single_changes_find_one_row_of_a_table_without_a_key(receiver: Rig) -> 
 @pytest.mark.parametrize("stale", [replace(LANES[0], generation=2), replace(LANES[0], number=1)])
 def test_a_lane_of_another_generation_cannot_advance(receiver: Rig, stale: LaneRow) -> None:
     lane = receiver.target.lane(STREAM)
-    lane.begin()
 
     with pytest.raises(FencedOut):
-        lane.advance(Side.SOURCE, replace(stale, block=1), since=0)
+        transact(lane, lambda: lane.advance(Side.SOURCE, replace(stale, block=1), since=0))
 
-    lane.rollback()
     lane.close()
 
 
 def test_a_block_is_recorded_once(receiver: Rig) -> None:
     lane = receiver.target.lane(STREAM)
-    lane.begin()
-    lane.advance(Side.SOURCE, replace(LANES[0], block=1), since=0)
-    lane.commit()
-    lane.begin()
+    transact(lane, lambda: lane.advance(Side.SOURCE, replace(LANES[0], block=1), since=0))
 
     with pytest.raises(FencedOut):
-        lane.advance(Side.SOURCE, replace(LANES[0], block=1), since=0)
+        transact(lane, lambda: lane.advance(Side.SOURCE, replace(LANES[0], block=1), since=0))
 
-    lane.rollback()
     lane.close()
 
 
 def test_bookkeeping_is_there_again_as_it_was_put(receiver: Rig) -> None:
-    with receiver.target.books() as books:
-        books.put_switch(
+    in_books(
+        receiver.target,
+        lambda books: books.put_switch(
             replace(books.switch(), attempt=3, verdict=Verdict.ABORTED, aborted=frozenset({2, 3}))
-        )
-    with receiver.target.books() as books:
-        row = books.switch()
+        ),
+    )
+    row = in_books(receiver.target, lambda books: books.switch())
 
     assert (row.attempt, row.verdict, row.aborted) == (3, Verdict.ABORTED, frozenset({2, 3}))
 
 
 def test_an_error_rolls_the_whole_step_back(receiver: Rig) -> None:
-    class Killed(Exception):
-        pass
-
-    def step() -> None:
-        with receiver.target.books() as books:
-            books.put_switch(replace(books.switch(), attempt=9))
-            books.put_lanes(Side.SOURCE, [])
-            books.raise_fence(1.0)
-            raise Killed
+    def step(books: Books) -> None:
+        books.put_switch(replace(books.switch(), attempt=9))
+        books.put_lanes(Side.SOURCE, [])
+        books.raise_fence(1.0)
+        raise Killed
 
     receiver.target.prepare_receiver(fenced=False)
     with pytest.raises(Killed):
-        step()
+        in_books(receiver.target, step)
 
-    with receiver.target.books() as books:
-        assert books.switch().attempt == 0
-        assert len(books.lanes(Side.SOURCE)) == 2
+    assert in_books(receiver.target, lambda books: books.switch()).attempt == 0
+    assert len(lane_rows(receiver)) == 2
     receiver.write(Side.TARGET, [insert(1)])
 
 
@@ -374,13 +419,10 @@ def test_a_fenced_side_refuses_applications_and_takes_the_stream(receiver: Rig) 
     with pytest.raises(WriteRefused):
         receiver.write(Side.TARGET, [insert(1)])
     lane = receiver.target.lane(STREAM)
-    lane.begin()
-    lane.write(TableBatch(table=ITEM, inserts=[(b"2", None, None)]))
-    lane.commit()
+    transact(lane, lambda: lane.write(TableBatch(table=ITEM, inserts=[(b"2", None, None)])))
     lane.close()
-    with receiver.target.books() as books:
-        assert books.fence_gaps() == []
-        books.lower_fence()
+    assert in_books(receiver.target, lambda books: books.fence_gaps()) == []
+    in_books(receiver.target, lambda books: books.lower_fence())
     receiver.write(Side.TARGET, [insert(1)])
 
     assert [row[0] for row in receiver.rows(Side.TARGET, ITEM)] == [b"1", b"2"]
@@ -388,8 +430,8 @@ def test_a_fenced_side_refuses_applications_and_takes_the_stream(receiver: Rig) 
 
 def test_sequences_rise_and_never_fall(receiver: Rig) -> None:
     for last in (100, 50):
-        with receiver.target.books() as books:
-            books.raise_sequences({SEQUENCE: SequenceState(last, 1)})
+        state = {SEQUENCE: SequenceState(last, 1)}
+        in_books(receiver.target, partial(raise_sequences, state))
 
     assert receiver.next_value(Side.TARGET) == 101
 
@@ -424,14 +466,18 @@ def test_two_transactions_of_one_step_exclude_each_other(receiver: Rig) -> None:
     seen: list[int] = []
 
     def second() -> None:
-        with receiver.target.books() as books:
-            seen.append(books.switch().attempt)
+        seen.append(in_books(receiver.target, lambda books: books.switch().attempt))
 
-    with receiver.target.books() as books:
+    threads: list[threading.Thread] = []
+
+    def first(books: Books) -> None:
         row = books.switch()
-        thread = threading.Thread(target=second)
-        thread.start()
+        if not threads:
+            threads.append(threading.Thread(target=second))
+            threads[0].start()
         books.put_switch(replace(row, attempt=4))
-    thread.join(20)
+
+    in_books(receiver.target, first)
+    threads[0].join(20)
 
     assert seen == [4]

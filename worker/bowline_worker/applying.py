@@ -15,6 +15,7 @@ from enum import Enum
 from typing import Any, Protocol
 
 from bowline_worker.bookkeeping import LaneRow, StreamId
+from bowline_worker.conflicts import through_conflicts
 from bowline_worker.contract import BowlineError, FencedOut, Unsafe
 from bowline_worker.endpoints.base import Decoder, LaneSession, RowConflict, RowMissing
 from bowline_worker.fold import fold
@@ -220,7 +221,8 @@ class Applier:
     def _apply_huge(self, span: Span, seen: Seen, laggards: list[LaneRow]) -> Outcome:
         """Apply a transaction that is larger than memory: lane 0 alone, block by block, in one transaction."""
         first = [row for row in laggards if row.lane == 0]
-        work = self._pool.submit(self._huge, first[0] if first else None, span, seen)
+        row = first[0] if first else None
+        work = self._pool.submit(through_conflicts, lambda: self._huge(row, span, seen))
         self._run([work])
         outcome, seen = work.result()
         # The others have nothing to apply, and tell the same signals.
@@ -259,6 +261,7 @@ class Applier:
             return outcome, now
         raise AssertionError("the last form names what it can't apply")
 
+<<<<<<< HEAD
     def _ready_lane(self, row: LaneRow, prepared: Prepared, after: LaneRow) -> None:
         """Apply one lane's sets; where they don't fit, its changes in the other forms."""
         session = self._sessions[row.lane]
@@ -281,6 +284,15 @@ class Applier:
     def _lane(self, row: LaneRow, part: Part, after: LaneRow, forms: Iterable[Form] = Form) -> None:
         """Apply one lane's part in the first form that fits, with its place, in one transaction."""
         for form in forms:
+=======
+    def _lane(self, row: LaneRow, part: Part, after: LaneRow) -> None:
+        """Apply one lane's part; what a conflict undid, the place with it, from its start again."""
+        through_conflicts(lambda: self._lane_once(row, part, after))
+
+    def _lane_once(self, row: LaneRow, part: Part, after: LaneRow) -> None:
+        """Apply it in the first form that fits, with its place, in one transaction."""
+        for form in Form:
+>>>>>>> main
             try:
                 self._begin(row, after)
                 self._write(self._sessions[row.lane], part, form)

@@ -7,6 +7,7 @@ Errors, as a tree (the exit code follows from the class; a control plane restart
 
     BowlineError
     ├── TryAgain        75  the world may be better in a moment
+    │   └── Conflict    75  the database undid the transaction: run it again at once
     ├── BadConfig       64  the configuration or the spec is wrong
     ├── Unsupported     65  the schema or the data can't be migrated as asked
     ├── NotPermitted    78  a privilege or a server setting is missing
@@ -53,6 +54,10 @@ class BowlineError(Exception):
 
 class TryAgain(BowlineError):
     """The world may be better in a moment: a server restarts, a lock is held, a peer is not up yet."""
+
+
+class Conflict(TryAgain):
+    """The database undid a transaction for another one's sake (40001, 40P01): the same again may pass."""
 
 
 class BadConfig(BowlineError):

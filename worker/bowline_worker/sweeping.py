@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from bowline_worker.conflicts import in_books
 from bowline_worker.contract import BowlineError
 from bowline_worker.endpoints.base import Endpoint
 from bowline_worker.saga_rows import dead_slots
@@ -26,10 +27,8 @@ def sweep(here: Endpoint, there: Endpoint) -> tuple[int, ...]:
     slots = here.slots()
     if not slots:
         return ()
-    with here.books() as books:
-        own = books.switch(lock=False)
-    with there.books() as books:
-        other = books.switch(lock=False)
+    own = in_books(here, lambda books: books.switch(lock=False))
+    other = in_books(there, lambda books: books.switch(lock=False))
     found = dead_slots(own, other, slots)
     # By the smallest that lives: a slot is dropped only if every older one is dead as well.
     alive = min((number for number in slots if number not in found), default=max(slots) + 1)

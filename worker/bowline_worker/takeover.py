@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from bowline_worker.bookkeeping import Backend, LaneRow, StreamId, SwitchRow
+from bowline_worker.conflicts import in_books
 from bowline_worker.contract import FencedOut, TryAgain, Verdict
-from bowline_worker.endpoints.base import Endpoint
+from bowline_worker.endpoints.base import Books, Endpoint
 
 NOTHING_TO_DO = "nothing to do here: the plan starts what comes next"
 
@@ -94,8 +95,10 @@ def lanes_now(rows: Sequence[LaneRow], wanted: int) -> int:
 
 def look(stream: StreamId, receiver: Endpoint, origin: Endpoint) -> tuple[LaneRow, ...]:
     """Read the rows and check them, before anything is disturbed."""
-    with receiver.books() as books:
-        rows, switch = books.lanes(stream.origin, lock=False), books.switch(lock=False)
+    rows, switch = in_books(
+        receiver,
+        lambda books: (books.lanes(stream.origin, lock=False), books.switch(lock=False)),
+    )
     check(stream, rows, switch, lambda: read_switch(origin))
     return rows
 
@@ -110,7 +113,8 @@ def take(
 
     A stopped process of the older generation may hold a row's lock: ending its session is what frees it.
     """
-    with receiver.books() as books:
+
+    def step(books: Books) -> tuple[LaneRow, ...]:
         seen = books.lanes(stream.origin, lock=False)
         books.end_backends(row.backend for row in seen if row.backend)
         # The switch row first, as every step of a switch: an abort and we can't pass each other unseen.
@@ -119,18 +123,18 @@ def take(
         check(stream, rows, switch, lambda: read_switch(origin))
         taken = next_rows(rows, backends, len(backends))
         books.put_lanes(stream.origin, taken)
-    return taken
+        return taken
+
+    return in_books(receiver, step)
 
 
 def read_switch(endpoint: Endpoint) -> SwitchRow:
-    with endpoint.books() as books:
-        return books.switch(lock=False)
+    return in_books(endpoint, lambda books: books.switch(lock=False))
 
 
 def check_current(stream: StreamId, receiver: Endpoint, generation: int) -> None:
     """Raise FencedOut unless the stream's lanes are at this generation still."""
-    with receiver.books() as books:
-        rows = books.lanes(stream.origin, lock=False)
+    rows = in_books(receiver, lambda books: books.lanes(stream.origin, lock=False))
     numbers = {row.number for row in rows}
     generations = {row.generation for row in rows}
     if numbers == {stream.number} and generations == {generation}:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bowline_worker.bookkeeping import StreamId
 from bowline_worker.capturing import Keeps, Loop
+from bowline_worker.conflicts import in_books
 from bowline_worker.contract import BadConfig, Side, TryAgain, Unsafe, Unsupported
 from bowline_worker.endpoints.base import Capture, Endpoint, Hold, Lineage, went_back
 from bowline_worker.journal import (
@@ -214,8 +215,9 @@ def refuse_lost_journal(context: Context, stream: StreamId, directory: Path, blo
     """Refuse a journal that ends before what was applied from it. An empty one: the receiver is asked, too."""
     applied = read_applied(directory)
     if block == 0:
-        with context.side(stream.receiver).books() as books:
-            rows = books.lanes(stream.origin, lock=False)
+        rows = in_books(
+            context.side(stream.receiver), lambda books: books.lanes(stream.origin, lock=False)
+        )
         applied = max([applied, *(row.block for row in rows if row.number == stream.number)])
     if applied > block:
         raise Unsafe(

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from functools import partial
 
 from bowline_worker.bookkeeping import LaneRow
+from bowline_worker.conflicts import in_books
 from bowline_worker.contract import Side, Unsupported
+from bowline_worker.endpoints.base import Books
 from bowline_worker.roles import Context
 
 log = logging.getLogger("bowline")
@@ -31,16 +35,14 @@ def run(context: Context) -> None:
     context.report.update(message="preparing the source")
     source.install()
     source.prepare_origin()
-    with target.books() as books:
-        books.switch()  # locked: two of us would both find no lanes
-        if not books.lanes(Side.SOURCE):
-            books.put_lanes(
-                Side.SOURCE,
-                [
-                    # No marker comes before the first stream's rows: nothing was ever streamed back.
-                    LaneRow(lane=lane, number=0, generation=0, passed=True)
-                    for lane in range(config.lanes)
-                ],
-            )
+    # No marker comes before the first stream's rows: nothing was ever streamed back.
+    lanes = [LaneRow(lane=n, number=0, generation=0, passed=True) for n in range(config.lanes)]
+    in_books(target, partial(_make_lanes, lanes=lanes))
     context.report.update(message="prepared")
     log.info("prepared", extra={"fields": {"lanes": config.lanes}})
+
+
+def _make_lanes(books: Books, lanes: Sequence[LaneRow]) -> None:
+    books.switch()  # locked: two of us would both find no lanes
+    if not books.lanes(Side.SOURCE):
+        books.put_lanes(Side.SOURCE, lanes)

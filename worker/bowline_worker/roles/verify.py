@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from bowline_worker.comparing import MOVING, compare
+from bowline_worker.conflicts import in_books
 from bowline_worker.contract import TryAgain, Unsafe, VerifyReport
 from bowline_worker.roles import Context
 
@@ -63,8 +64,7 @@ def settle(context: Context) -> bool:
     number = context.side(primary).beat()
     until = time.monotonic() + SETTLE_SECONDS
     while not context.stop.is_set():
-        with context.side(primary.other).books() as books:
-            rows = books.lanes(primary, lock=False)
+        rows = in_books(context.side(primary.other), lambda books: books.lanes(primary, lock=False))
         if rows and min(row.beat for row in rows) >= number:
             return False
         if time.monotonic() > until:

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 
 import psycopg
 
-from bowline_worker.contract import BowlineError, Engine, Finding, FoundSide, Severity
+from bowline_worker.contract import BowlineError, Conflict, Engine, Finding, FoundSide, Severity
 from bowline_worker.endpoints.base import Endpoint
 from bowline_worker.endpoints.postgres import assess_server, assess_tables, slots
 from bowline_worker.endpoints.postgres.catalog import Db, records
@@ -37,6 +37,8 @@ def assess(site: Site, other: Endpoint | None) -> list[Finding]:
                     there = None
             with translated(site, "could not assess"):
                 return _check(Look(site, here, there))
+    except Conflict:
+        raise
     except BowlineError as error:
         return [
             Finding(

@@ -9,6 +9,7 @@ from bowline_worker.contract import Finding
 from bowline_worker.endpoints.postgres import fence, identity
 from bowline_worker.endpoints.postgres.catalog import OWN_SCHEMAS, read_tables, select
 from bowline_worker.endpoints.postgres.connection import quote
+from bowline_worker.endpoints.postgres.flavour import flavour_of
 from bowline_worker.endpoints.postgres.looking import Look
 
 NOT_OWNED = """
@@ -108,6 +109,26 @@ def keys(look: Look) -> Iterator[Finding]:
                 "add a primary key that is not deferrable",
                 about=str(table.name),
             )
+
+
+def no_way_back(look: Look) -> Iterator[Finding]:
+    """Tables that could be copied here, and of whose rows no stream from here would tell."""
+    if not look.is_origin:
+        return
+    tables = identity.unstreamable(look.db, look.site.config)
+    if not look.is_source and not look.site.config.existing_schema and look.other is not None:
+        # The tables are not here yet: they will be as they are there.
+        is_blind = not flavour_of(look.db).streams_keyless
+        found = read_tables(look.other, look.site.config) if is_blind else ()
+        tables = [str(table.name) for table in found if not table.key]
+    for name in tables:
+        yield look.error(
+            "KeylessUnstreamable",
+            f"{name} has no primary key: no stream from this server tells of its rows,"
+            " and no fall-back is possible",
+            "add a primary key, exclude it, or set spec.cutover.fallback: false",
+            about=name,
+        )
 
 
 def unlogged(look: Look) -> Iterator[Finding]:
@@ -255,6 +276,7 @@ CHECKS = (
     owners,
     owners_there,
     keys,
+    no_way_back,
     unlogged,
     large_objects,
     inheritance,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from psycopg import IsolationLevel, errors
@@ -12,144 +12,16 @@ from bowline_worker.contract import Role, Side, Unsafe, Unsupported, Verdict
 from bowline_worker.endpoints.base import SequenceState
 from bowline_worker.endpoints.postgres import fence, sequences
 from bowline_worker.endpoints.postgres import made as notes
+from bowline_worker.endpoints.postgres.book_tables import TABLES
 from bowline_worker.endpoints.postgres.catalog import Db, Records, records
 from bowline_worker.endpoints.postgres.connection import application_name, connect, translated
+from bowline_worker.endpoints.postgres.flavour import flavour_of
+from bowline_worker.endpoints.postgres.nodes import nodes
 from bowline_worker.endpoints.postgres.sessions import end_backends, end_sessions, own_backend
 from bowline_worker.endpoints.site import Site
 from bowline_worker.model import SignalKind, TableName
 
 SCHEMA = "bowline"
-
-#: One row per migration and side that this database is. `cutover_*`: the session of the cutover role here.
-SWITCH = """
-create table if not exists bowline.switch (
-    migration text primary key,
-    attempt int not null default 0,
-    verdict text not null default '' check (verdict in ('', 'Armed', 'Committed', 'Aborted')),
-    aborted int[] not null default '{}',
-    opened int not null default 0,
-    fenced bool not null default false,
-    fenced_at timestamptz,
-    committed_at timestamptz,
-    opened_at timestamptz,
-    reason text not null default '',
-    cutover_pid int,
-    cutover_started text
-)"""
-
-#: Lane rows of the stream from `origin` into this database.
-LANE = """
-create table if not exists bowline.lane (
-    migration text not null,
-    origin text not null check (origin in ('source', 'target')),
-    lane int not null,
-    number int not null,
-    generation bigint not null,
-    block bigint not null default 0,
-    passed bool not null default false,
-    retired int not null default 0,
-    barrier int not null default 0,
-    probe int not null default 0,
-    canary int not null default 0,
-    beat bigint not null default 0,
-    events bigint not null default 0,
-    discarded bigint not null default 0,
-    position text not null default '',
-    backend_pid int,
-    backend_started text,
-    primary key (migration, origin, lane)
-) with (fillfactor = 50)"""
-
-#: Published: rows that travel with the stream that starts in this database. Inserted once, never changed.
-SIGNAL = """
-create table if not exists bowline.signal (
-    migration text not null,
-    kind text not null,
-    attempt int not null,
-    at timestamptz not null default clock_timestamp(),
-    primary key (migration, kind, attempt)
-)"""
-
-#: Published. Updated every second by capture.
-HEARTBEAT = """
-create table if not exists bowline.heartbeat (
-    migration text primary key,
-    beat bigint not null default 0,
-    at timestamptz not null default clock_timestamp()
-)"""
-
-#: Everything made in this database, recorded before it is made.
-MADE = """
-create table if not exists bowline.made (
-    migration text not null,
-    kind text not null,
-    name text not null,
-    before text not null default '',
-    at timestamptz not null default clock_timestamp(),
-    primary key (migration, kind, name)
-)"""
-
-#: Snapshots that are readable in this database (the origin). A row is tried, and skipped where it is dead.
-HELD = """
-create table if not exists bowline.held (
-    migration text not null,
-    snapshot text not null,
-    number int not null,
-    position text not null,
-    pid int not null,
-    at timestamptz not null default clock_timestamp(),
-    primary key (migration, snapshot)
-)"""
-
-#: The snapshot's ledger (the receiver): per table the position that its rows show, per chunk whether it is done.
-COPIED = """
-create table if not exists bowline.copied (
-    migration text not null,
-    table_schema text not null,
-    table_name text not null,
-    position text not null,
-    rows_estimated bigint not null default 0,
-    bytes_estimated bigint not null default 0,
-    finished bool not null default false,
-    primary key (migration, table_schema, table_name)
-)"""
-CHUNK = """
-create table if not exists bowline.chunk (
-    migration text not null,
-    table_schema text not null,
-    table_name text not null,
-    ordinal int not null,
-    range text not null,
-    done bool not null default false,
-    rows bigint not null default 0,
-    bytes bigint not null default 0,
-    done_at timestamptz,
-    primary key (migration, table_schema, table_name, ordinal)
-)"""
-
-#: Progress marks of the migration as a whole (the receiver): 'snapshot', 'post-data'.
-MARK = """
-create table if not exists bowline.mark (
-    migration text not null,
-    mark text not null,
-    at timestamptz not null default clock_timestamp(),
-    primary key (migration, mark)
-)"""
-
-#: The exported schema (the receiver): each statement's transaction sets its own `done`.
-STATEMENT = """
-create table if not exists bowline.statement (
-    migration text not null,
-    section text not null,
-    ordinal int not null,
-    kind text not null,
-    name text not null,
-    sql text not null,
-    done bool not null default false,
-    primary key (migration, section, ordinal)
-)"""
-
-TABLES = (SWITCH, LANE, SIGNAL, HEARTBEAT, MADE, HELD, COPIED, CHUNK, MARK, STATEMENT)
 
 #: A stopped process keeps its locks, and a stream would wait for them though its switch was aborted long ago: nobody
 #: who aborts needs this side. Between two statements of a transaction here there is never more than a moment.
@@ -207,6 +79,7 @@ class PostgresBooks:
     def __init__(self, site: Site, connection: Db) -> None:
         self._site = site
         self._db = connection
+        self.take_back: list[Callable[[], None]] = []  #: what did not wait for the commit
 
     def switch(self, *, lock: bool = True) -> SwitchRow:
         rows = self._read(READ_SWITCH + (" for update" if lock else ""))
@@ -288,13 +161,19 @@ class PostgresBooks:
         return own_backend(self._db)
 
     def end_backends(self, backends: Iterable[Backend], timeout: float = 5.0) -> None:
-        end_backends(self._db, backends, timeout)
+        wanted = list(backends)
+        with nodes(self._site, self._db) as there:
+            for node in there:
+                end_backends(node.db, wanted, timeout)
 
     def end_sessions(self, role: Role, timeout: float = 5.0) -> None:
-        end_sessions(self._db, application_name(self._site, role), timeout)
+        name, own = application_name(self._site, role), self.own_backend()
+        with nodes(self._site, self._db) as there:
+            for node in there:
+                end_sessions(node.db, name, timeout, but=own)
 
     def raise_fence(self, grace: float) -> None:
-        fence.raise_fence(self._site, self._db, grace)
+        self.take_back += fence.raise_fence(self._site, self._db, grace)
 
     def lower_fence(self) -> None:
         fence.lower_fence(self._site, self._db)
@@ -321,8 +200,9 @@ class PostgresBooks:
 def install(site: Site) -> None:
     """Make the bookkeeping tables and this migration's switch row, in one transaction; change nothing that is there."""
     with translated(site, "could not make the bookkeeping tables"), durably(site) as connection:
-        # IF NOT EXISTS alone fails where two sessions make the same table at once.
-        connection.execute(LOCK)
+        # IF NOT EXISTS alone fails where two sessions make the same table at once: then one of them tries again.
+        if flavour_of(connection).has_advisory_locks:
+            connection.execute(LOCK)
         (taken,) = connection.execute(IS_TAKEN).fetchone() or (False,)
         if taken:
             raise Unsupported(
@@ -339,13 +219,25 @@ def install(site: Site) -> None:
             b"insert into bowline.switch (migration) values (%s) on conflict do nothing",
             (site.migration,),
         )
+        # Triggers that are there before this row are a fence that an earlier life left standing.
+        connection.execute(
+            b"insert into bowline.gate (migration, raised) values (%s, %s) on conflict do nothing",
+            (site.migration, bool(fence.of_migration(site, connection))),
+        )
 
 
 @contextmanager
 def transaction(site: Site) -> Iterator[PostgresBooks]:
     """Commit when the block ends, roll back on any exception. Nothing is tried twice."""
-    with translated(site), durably(site) as connection:
-        yield PostgresBooks(site, connection)
+    books: PostgresBooks | None = None
+    try:
+        with translated(site), durably(site) as connection:
+            books = PostgresBooks(site, connection)
+            yield books
+    except BaseException:
+        for take_back in books.take_back if books else ():
+            take_back()
+        raise
 
 
 def made(site: Site) -> list[MadeObject]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 
 import psycopg
 from psycopg import errors, pq, sql
@@ -16,6 +17,7 @@ from psycopg.conninfo import make_conninfo
 
 from bowline_worker.contract import (
     BadConfig,
+    Conflict,
     NotPermitted,
     Role,
     TlsMode,
@@ -52,6 +54,8 @@ SETTINGS = {
     "row_security": "off",
 }
 CONNECT_TIMEOUT_SECONDS = 10
+#: What undoes a transaction for another one's sake.
+CONFLICTS = (errors.SerializationFailure, errors.DeadlockDetected)
 
 
 def application_name(site: Site, role: Role) -> str:
@@ -66,11 +70,17 @@ def options() -> str:
     )
 
 
-def conninfo(site: Site, *, replication: bool = False) -> str:
+#: A node's host and port.
+Place = tuple[str, int]
+
+
+def conninfo(site: Site, *, replication: bool = False, at: Place | None = None) -> str:
+    """What libpq is told; `at` is a node of the server, where it is not the one of the spec."""
+    host, port = at or (site.connection.host, site.connection.port)
     connection, credentials = site.connection, read_credentials(site.connection)
     parameters = {
-        "host": connection.host,
-        "port": str(connection.port),
+        "host": host,
+        "port": str(port),
         "dbname": connection.database,
         "user": credentials.username,
         "password": credentials.password.get_secret_value(),
@@ -99,10 +109,29 @@ def conninfo(site: Site, *, replication: bool = False) -> str:
     return make_conninfo("", **parameters)
 
 
-def connect(site: Site, *, autocommit: bool = True) -> psycopg.Connection[tuple[object, ...]]:
+def connect(
+    site: Site, *, autocommit: bool = True, at: Place | None = None
+) -> psycopg.Connection[tuple[object, ...]]:
     """Open an ordinary connection; `.pgconn` of it is libpq's, for what psycopg does not wrap."""
     with translated(site):
-        return psycopg.connect(conninfo(site), autocommit=autocommit, prepare_threshold=None)
+        return _Session.connect(
+            conninfo(site, at=at), autocommit=autocommit, prepare_threshold=None
+        )
+
+
+class _Session(psycopg.Connection[tuple[object, ...]]):
+    """A connection whose `with` block closes it whatever happens: psycopg's leaves it open where COMMIT is refused."""
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        try:
+            super().__exit__(exc_type, exc_val, exc_tb)
+        finally:
+            self.close()
 
 
 def connect_replication(site: Site) -> pq.abc.PGconn:
@@ -148,6 +177,8 @@ def translated(site: Site, what: str = "") -> Iterator[None]:
         ) from error
     except errors.FeatureNotSupported as error:
         raise Unsupported(f"{site.side}: {prefix}{one_line(error)}") from error
+    except CONFLICTS as error:
+        raise Conflict(f"{site.side}: {prefix}{one_line(error)}") from error
     except psycopg.OperationalError as error:
         if error.sqlstate is None:
             raise connection_error(site, str(error)) from error

@@ -6,16 +6,17 @@ raised means ENABLE ALWAYS, so that sessions in replica role meet them too. Who 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from psycopg import errors, sql
 
 from bowline_worker.bookkeeping import MadeObject
 from bowline_worker.contract import Side, Unsupported
-from bowline_worker.endpoints.postgres import made
+from bowline_worker.endpoints.postgres import gate, made
 from bowline_worker.endpoints.postgres.catalog import Db, Relation, records, select
-from bowline_worker.endpoints.postgres.connection import quote
+from bowline_worker.endpoints.postgres.connection import connect, quote
+from bowline_worker.endpoints.postgres.flavour import flavour_of
 from bowline_worker.endpoints.postgres.locks import keep_writers_out
 from bowline_worker.endpoints.postgres.names import FENCE_TRIGGER
 from bowline_worker.endpoints.site import Site
@@ -92,9 +93,17 @@ class Standing:
         return set(self.enabled.values()) == {"D"}
 
 
-def raise_fence(site: Site, connection: Db, grace: float) -> None:
-    """Refuse application writes to all that is selected now, once this transaction commits (see base.Books)."""
+def raise_fence(site: Site, connection: Db, grace: float) -> list[Callable[[], None]]:
+    """Refuse application writes to all that is selected now, once this transaction commits (see base.Books).
+
+    Returns what takes back what does not wait for the commit.
+    """
     refuse_bypasses(site, connection)
+    if not flavour_of(connection).locks_tables:
+        with connect(site) as own:
+            make_function(own)
+            make(site, own, _fenced(site, own))
+        return [gate.raise_gate(site, connection, grace)]
     make_function(connection)
     locked: set[str] = set()
     # Again, because a partition may have come while we waited; none does once its parent is locked.
@@ -105,10 +114,14 @@ def raise_fence(site: Site, connection: Db, grace: float) -> None:
     for here in of_migration(site, connection):
         if not here.is_raised:
             _set_triggers(connection, here.quoted, "enable always")
+    return []
 
 
 def lower_fence(site: Site, connection: Db) -> None:
     """Accept application writes again, wherever this migration's triggers stand, once this transaction commits."""
+    if not flavour_of(connection).locks_tables:
+        gate.lower_gate(site, connection)
+        return
     raised = [s for s in of_migration(site, connection) if not s.is_lowered]
     keep_writers_out(
         site, connection, [s.quoted for s in raised], LOWER_GRACE_SECONDS, patient=True
@@ -133,7 +146,8 @@ def gaps(site: Site, connection: Db) -> list[str]:
 
 def make_function(connection: Db) -> None:
     if not _function_is_ours(connection):
-        connection.execute(FUNCTION.encode())
+        function = FUNCTION if flavour_of(connection).locks_tables else gate.FUNCTION
+        connection.execute(function.encode())
 
 
 def make(site: Site, connection: Db, relations: Sequence[Relation]) -> None:
@@ -152,6 +166,8 @@ def make(site: Site, connection: Db, relations: Sequence[Relation]) -> None:
         for trigger in EVENTS:
             _make_trigger(connection, relation.quoted, trigger, wanted)
         was_raised = here and here.is_raised and here.migration == site.migration
+        # Where a flag decides, the triggers themselves always stand.
+        was_raised = was_raised or not flavour_of(connection).locks_tables
         _set_triggers(connection, relation.quoted, "enable always" if was_raised else "disable")
 
 
@@ -185,6 +201,8 @@ def drop_triggers(connection: Db, here: Standing) -> None:
 def standing(connection: Db) -> Mapping[int, Standing]:
     """All fence triggers of the database, of any migration, by table."""
     found: dict[int, Standing] = {}
+    is_flag = not flavour_of(connection).locks_tables
+    lowered = gate.lowered(connection) if is_flag else frozenset()
     for row in records(connection, TRIGGERS):
         arguments = tuple(
             text.decode(errors="replace") for text in bytes(row["arguments"]).split(b"\0")[:-1]
@@ -199,7 +217,7 @@ def standing(connection: Db) -> Mapping[int, Standing]:
                 arguments=arguments,
             ),
         )
-        here.enabled[row["trigger"]] = row["enabled"]
+        here.enabled[row["trigger"]] = "D" if here.migration in lowered else row["enabled"]
         _, type_ = EVENTS.get(row["trigger"], ("", 0))
         if row["type"] != type_ or not row["always"] or arguments != here.arguments:
             here.intact = False
@@ -248,7 +266,8 @@ def _function_is_ours(connection: Db) -> bool:
         connection,
         "select prosrc from pg_proc where oid = to_regprocedure('bowline.fence()')",
     )
-    return bool(found) and found[0]["prosrc"] == BODY
+    body = BODY if flavour_of(connection).locks_tables else gate.BODY
+    return bool(found) and found[0]["prosrc"] == body
 
 
 def _arguments(site: Site, connection: Db) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from bowline_worker.contract import Config
 from bowline_worker.endpoints.postgres import made
 from bowline_worker.endpoints.postgres.catalog import Db, read_tables, records, select
 from bowline_worker.endpoints.postgres.connection import quote
+from bowline_worker.endpoints.postgres.flavour import flavour_of
 from bowline_worker.endpoints.site import Site
 
 KIND = "replica-identity"
@@ -48,13 +49,14 @@ def needed(connection: Db, config: Config) -> list[NewIdentity]:
         for leaf in select(connection, config).leaves
         if leaf.persistence == "p" and leaf.table in tables
     }
+    identities = flavour_of(connection).identities
     found = []
     for row in records(connection, CURRENT, (list(leaves),)):
         leaf = leaves[row["oid"]]
         has_key = bool(tables[leaf.table].key)
         is_enough = (
             row["identity"] == "f"
-            or (has_key and row["identity"] == "d")
+            or (has_key and row["identity"] in identities)
             or (has_key and row["identity"] == "i" and row["index"] is not None)
         )
         if not is_enough:
@@ -83,6 +85,13 @@ def unpublishable(connection: Db, config: Config) -> list[str]:
         for table in read_tables(connection, config)
         if (not table.key or table.name in full) and len(table.written) < len(table.columns)
     ]
+
+
+def unstreamable(connection: Db, config: Config) -> list[str]:
+    """Find the tables of whose rows no stream from this server would tell."""
+    if flavour_of(connection).streams_keyless:
+        return []
+    return [str(table.name) for table in read_tables(connection, config) if not table.key]
 
 
 def change(site: Site, new: NewIdentity, connection: Db) -> None:

@@ -9,10 +9,12 @@ import psycopg
 from psycopg import errors, pq
 
 from bowline_worker.bookkeeping import LaneRow, StreamId
-from bowline_worker.contract import FencedOut, Side, TryAgain, Unsupported
+from bowline_worker.conflicts import through_conflicts
+from bowline_worker.contract import Conflict, FencedOut, Side, TryAgain, Unsupported
 from bowline_worker.endpoints.base import ChangedCounts, RowConflict, RowMissing, TableBatch
 from bowline_worker.endpoints.postgres.connection import connect, one_line, translated
 from bowline_worker.endpoints.postgres.enums import missing_value
+from bowline_worker.endpoints.postgres.flavour import flavour_of
 from bowline_worker.endpoints.postgres.sessions import own_backend
 from bowline_worker.endpoints.postgres.statements import (
     REFERENCED,
@@ -43,6 +45,10 @@ update bowline.lane set block = $1, passed = $2, barrier = $3, probe = $4, canar
     discarded = $7, position = $8, beat = $15
 where migration = $9 and origin = $10 and lane = $11 and number = $12 and generation = $13 and block = $14"""
 
+STANDS = """
+select from bowline.lane
+where migration = $1 and origin = $2 and lane = $3 and number = $4 and generation = $5 and block = $6"""
+
 #: From this many rows on, COPY is faster than arrays.
 COPY_ROWS = 200
 #: Statements kept prepared in one session; a server keeps tens of kilobytes for each.
@@ -71,14 +77,24 @@ class PostgresLane:
         self._prepared: dict[str, bytes] = {}
         self._statements: dict[TableName, Statements] = {}
         self._shapes: dict[TableName, Shape] = {}
+        self._place: list[bytes] = []  #: what `advance` recorded in the open transaction
 
     def begin(self) -> None:
+        self._place = []
         self._simple(BEGIN)
 
     def commit(self) -> None:
-        """Commit; RowConflict where a deferred constraint refuses. After TryAgain it may have been done, or not."""
-        with self._refusals("at commit"):
-            result = self._checked(self._pgconn.exec_(b"commit"))
+        """Commit; RowConflict where a deferred constraint refuses. After TryAgain it may have been done, or not.
+
+        Not so after a Conflict: the place was read back, and nothing was done.
+        """
+        try:
+            with self._refusals("at commit"):
+                result = self._checked(self._pgconn.exec_(b"commit"))
+        except Conflict:
+            if self._has_committed():
+                return
+            raise
         if result.command_status != b"COMMIT":
             raise TryAgain(f"{self._site.side}: the transaction was rolled back, not committed")
 
@@ -88,6 +104,17 @@ class PostgresLane:
 
     def close(self) -> None:
         self._connection.close()
+
+    def _has_committed(self) -> bool:
+        """Tell whether the transaction whose commit failed stands all the same: its place tells."""
+        self.rollback()
+        if not self._place:
+            return False
+        return through_conflicts(self._stands) == 1
+
+    def _stands(self) -> int:
+        with translated(self._site, "could not read a lane's place back"):
+            return self._checked(self._pgconn.exec_params(STANDS.encode(), self._place)).ntuples
 
     def advance(self, origin: Side, row: LaneRow, *, since: int) -> None:
         """See base; it takes the row's lock too, so that no other generation gets in until the end."""
@@ -105,6 +132,8 @@ class PostgresLane:
                 f"{row.generation} any more",
                 hint="another apply process took over: nothing to do here",
             )
+        # A row that stands still tells nothing: it is there before the commit, too.
+        self._place = [] if row.block == since else [*parameters[8:13], parameters[0]]
 
     # --- sets ---
 
@@ -247,7 +276,9 @@ class PostgresLane:
             for at in range(result.ntuples):
                 name, *rest = ((result.get_value(at, i) or b"").decode() for i in range(5))
                 types[name] = BaseType(*rest)
-            self._statements[table.name] = Statements(table, types)
+            self._statements[table.name] = Statements(
+                table, types, flavour_of(self._connection).row_place
+            )
         return self._statements[table.name]
 
     # --- the driver ---

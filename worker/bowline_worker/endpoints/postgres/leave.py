@@ -18,6 +18,7 @@ from bowline_worker.endpoints.postgres import (
 )
 from bowline_worker.endpoints.postgres.catalog import Db, records
 from bowline_worker.endpoints.postgres.connection import connect, translated
+from bowline_worker.endpoints.postgres.flavour import flavour_of
 from bowline_worker.endpoints.postgres.validate import validate
 from bowline_worker.endpoints.site import Site, read_credentials
 
@@ -26,7 +27,7 @@ ALL_SLOTS = 1 << 31
 
 #: `made` last: it is what tells a later run that there is work left.
 TABLES = (
-    "chunk", "copied", "mark", "statement", "held", "signal", "heartbeat", "lane", "switch", "made",
+    "chunk", "copied", "mark", "statement", "held", "signal", "heartbeat", "gate", "lane", "switch", "made",
 )  # fmt: skip
 
 
@@ -56,7 +57,8 @@ def cleanup(site: Site, *, keep_fence: bool) -> list[str]:
 
 def remove_books(site: Site, connection: Db, *, keep_fence: bool) -> list[str]:
     """Remove this migration's rows, and the schema with the last migration's; say what stays."""
-    connection.execute(books.LOCK)
+    if flavour_of(connection).has_advisory_locks:
+        connection.execute(books.LOCK)
     if not made.is_installed(connection):
         return []
     there = [table for table in TABLES if _is_there(connection, table)]

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import psycopg
 from psycopg import errors
 
+from bowline_worker.conflicts import again, through_conflicts
 from bowline_worker.contract import (
     SnapshotReport,
     TableProgress,
@@ -23,7 +24,13 @@ from bowline_worker.contract import (
 from bowline_worker.endpoints import origins
 from bowline_worker.endpoints.base import Chunk, Reader
 from bowline_worker.endpoints.postgres.catalog import records
-from bowline_worker.endpoints.postgres.connection import connect, one_line, quote, translated
+from bowline_worker.endpoints.postgres.connection import (
+    CONFLICTS,
+    connect,
+    one_line,
+    quote,
+    translated,
+)
 from bowline_worker.endpoints.postgres.copying import copy_in
 from bowline_worker.endpoints.postgres.enums import missing_value
 from bowline_worker.endpoints.postgres.relay import Relaying
@@ -144,6 +151,7 @@ class PostgresLedger:
                 self._connection.close()
                 raise
 
+    @again
     def plan(self, table: Table, position: Position, chunks: Sequence[str]) -> bool:
         """Enter a table's chunks; a table that stands unfinished at an older position is emptied. See base.Ledger."""
         values = {
@@ -178,27 +186,34 @@ class PostgresLedger:
         self, reader: Reader, tables: Mapping[TableName, Table], *, binary: frozenset[TableName]
     ) -> Chunk | None:
         """Copy one chunk; its rows and its mark commit together. See base.Ledger."""
-        with translated(self._site, "could not copy a chunk"):
-            with self._connection.transaction():
-                taken = records(
-                    self._connection, TAKE, (self._site.migration, reader.position.text)
+        chunk = through_conflicts(lambda: self._copy_once(reader, tables, binary))
+        if chunk is not None:
+            through_conflicts(self._settle)
+        return chunk
+
+    def _copy_once(
+        self, reader: Reader, tables: Mapping[TableName, Table], binary: frozenset[TableName]
+    ) -> Chunk | None:
+        with (
+            translated(self._site, "could not copy a chunk"),
+            self._connection.transaction(),
+        ):
+            taken = records(self._connection, TAKE, (self._site.migration, reader.position.text))
+            if not taken:
+                return None
+            (row,) = taken
+            name = TableName(row["schema"], row["name"])
+            chunk = Chunk(table=name, ordinal=row["ordinal"], text=row["range"])
+            if name not in tables:
+                raise Unsafe(
+                    f"{name} is in the snapshot and not among the selected tables any more",
+                    reason="SchemaChanged",
                 )
-                if not taken:
-                    return None
-                (row,) = taken
-                name = TableName(row["schema"], row["name"])
-                chunk = Chunk(table=name, ordinal=row["ordinal"], text=row["range"])
-                if name not in tables:
-                    raise Unsafe(
-                        f"{name} is in the snapshot and not among the selected tables any more",
-                        reason="SchemaChanged",
-                    )
-                rows, size = self._relay(reader, tables[name], chunk, binary=name in binary)
-                self._connection.execute(
-                    DONE.encode(),
-                    (rows, size, self._site.migration, name.schema, name.name, chunk.ordinal),
-                )
-            self._settle()
+            rows, size = self._relay(reader, tables[name], chunk, binary=name in binary)
+            self._connection.execute(
+                DONE.encode(),
+                (rows, size, self._site.migration, name.schema, name.name, chunk.ordinal),
+            )
         return chunk
 
     def _relay(
@@ -222,6 +237,10 @@ class PostgresLedger:
         try:
             rows = copy_in(self._connection, statement, counted())
         except psycopg.Error as error:
+            if isinstance(error, CONFLICTS):
+                # A reader that is left in the middle of a chunk loses its view, and the chunk will be read again.
+                for _ in buffers:
+                    pass
             where = f"{table.name}, chunk {chunk.text}"
             refused = missing_value(self._site, where, error) or _refused(where, error)
             if refused is not None:
@@ -236,6 +255,7 @@ class PostgresLedger:
             )
         return rows, size
 
+    @again
     def unfinished(self) -> list[TableName]:
         """Tables that were entered and have chunks that are not done."""
         with translated(self._site, "could not read the ledger"):
@@ -257,6 +277,7 @@ class PostgresLedger:
         """End the session; a chunk that was under way is as if it had not begun."""
         self._connection.close()
 
+    @again
     def _mark(self, mark: str) -> None:
         with (
             translated(self._site, "could not record the snapshot's end"),
@@ -267,7 +288,10 @@ class PostgresLedger:
 
     def _settle(self) -> None:
         """Mark the tables whose chunks are all done. A table that another session looks at is left to that one."""
-        with self._connection.transaction():
+        with (
+            translated(self._site, "could not mark a table as copied"),
+            self._connection.transaction(),
+        ):
             for row in records(self._connection, LOOKS_DONE, (self._site.migration,)):
                 self._connection.execute(
                     FINISH_TABLE.encode(), self._name(TableName(row["schema"], row["name"]))

@@ -16,15 +16,21 @@ from bowline_worker.endpoints.base import Lineage, went_back
 from bowline_worker.endpoints.postgres import books
 from bowline_worker.endpoints.postgres.catalog import Db, records
 from bowline_worker.endpoints.postgres.connection import translated
+from bowline_worker.endpoints.postgres.flavour import flavour_of, of_pgconn
 from bowline_worker.endpoints.postgres.frames import position_from
 from bowline_worker.endpoints.postgres.libpq import query
 from bowline_worker.endpoints.site import Site
 from bowline_worker.model import Position
 
+#: The log of a server that does not tell one from another.
+NO_LOG = "none/0"
+
 BEAT = """
 insert into bowline.heartbeat as h (migration, beat) values (%(migration)s, 1)
 on conflict (migration) do update set beat = h.beat + 1, at = clock_timestamp()
 returning h.beat"""
+STATE_OF_YUGABYTEDB = """
+select coalesce((select beat from bowline.heartbeat where migration = %(migration)s), 0) as beat"""
 STATE = """
 select pg_current_wal_lsn()::text as log_end,
        coalesce((select beat from bowline.heartbeat where migration = %(migration)s), 0) as beat"""
@@ -38,7 +44,13 @@ def beat(site: Site) -> int:
 
 
 def read(stream: pq.abc.PGconn) -> Lineage:
-    """What the server at the other end of a replication connection is."""
+    """What the server at the other end of a replication connection is.
+
+    YugabyteDB tells of none: a restore of it asks for new slots, and the heartbeat tells one that went back.
+    https://docs.yugabyte.com/stable/additional-features/change-data-capture/using-logical-replication/#cdc-with-point-in-time-recovery
+    """
+    if not of_pgconn(stream).has_one_log:
+        return Lineage(log=NO_LOG)
     system, timeline, *_ = query(stream, "IDENTIFY_SYSTEM")
     return Lineage(log=f"{system}/{timeline}")
 
@@ -52,6 +64,10 @@ def check(
     seen: Lineage | None,
 ) -> None:
     """Unsafe where the server does not have what was read from it up to `after`."""
+    if not flavour_of(connection).has_one_log:
+        (now,) = records(connection, STATE_OF_YUGABYTEDB, {"migration": site.migration})
+        _check_beat(site, now["beat"], seen)
+        return
     (now,) = records(connection, STATE, {"migration": site.migration})
     if after > (end := position_from(now["log_end"])):
         raise went_back(site.side, f"the server's log ends at {end}, and the journal at {after}")
@@ -70,10 +86,12 @@ def check(
             raise went_back(
                 site.side, f"timeline {timeline} {where}, and the journal ends at {after}"
             )
-    if now["beat"] < seen.beat:
-        raise went_back(
-            site.side, f"heartbeat {seen.beat} was written, and {now['beat']} is the newest"
-        )
+    _check_beat(site, now["beat"], seen)
+
+
+def _check_beat(site: Site, newest: int, seen: Lineage | None) -> None:
+    if seen is not None and newest < seen.beat:
+        raise went_back(site.side, f"heartbeat {seen.beat} was written, and {newest} is the newest")
 
 
 def _left(stream: pq.abc.PGconn, old: str, timeline: str) -> Position | None:

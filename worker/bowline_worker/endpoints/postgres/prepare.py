@@ -26,7 +26,15 @@ def prepare_origin(site: Site) -> None:
     # Before the publication: a published table without an identity refuses the application's updates.
     with translated(site, "could not read the catalogue"), connect(site) as connection:
         refused = identity.unpublishable(connection, site.config)
+        unstreamable = identity.unstreamable(connection, site.config)
         identities = identity.needed(connection, site.config)
+    if unstreamable:
+        raise Unsupported(
+            f"{site.side}: {unstreamable[0]}, and {len(unstreamable) - 1} more, have no primary key: no stream"
+            " from this server tells of their rows",
+            reason="KeylessUnstreamable",
+            hint="add a primary key, exclude the table, or do without the way back: spec.cutover.fallback: false",
+        )
     if refused:
         raise Unsupported(
             f"{site.side}: once published, {refused[0]} would refuse the application's updates:"

@@ -146,7 +146,10 @@ def store(site: Site, statements: Sequence[Statement]) -> None:
     """Keep the statements, once for this migration: what was begun is finished as it was planned."""
     books.install(site)
     with connect(site, autocommit=False) as connection, translated(site, "schema store"):
-        connection.execute("lock table bowline.statement in share row exclusive mode")
+        # Two of us would both find nothing: YugabyteDB has no table lock that would do.
+        connection.execute(
+            "select 1 from bowline.switch where migration = %s for update", [site.migration]
+        )
         stored = connection.execute(
             "select 1 from bowline.statement where migration = %s limit 1", [site.migration]
         ).fetchone()

@@ -50,8 +50,9 @@ def end_backends(connection: Db, backends: Iterable[Backend], timeout: float = 5
         time.sleep(POLL_SECONDS)
 
 
-def end_sessions(connection: Db, application: str, timeout: float = 5.0) -> None:
+def end_sessions(
+    connection: Db, application: str, timeout: float = 5.0, *, but: Backend | None = None
+) -> None:
     """End the other sessions of this database that have that application's name: a stopped process keeps its locks."""
-    end_backends(
-        connection, [Backend(**row) for row in records(connection, NAMED, (application,))], timeout
-    )
+    found = [Backend(**row) for row in records(connection, NAMED, (application,))]
+    end_backends(connection, [each for each in found if each != but], timeout)

@@ -17,13 +17,14 @@ from bowline_worker.bookkeeping import MadeObject, StreamId
 from bowline_worker.contract import NotPermitted, TryAgain, Unsafe, Unsupported
 from bowline_worker.endpoints.base import Retention
 from bowline_worker.endpoints.postgres import made, names
-from bowline_worker.endpoints.postgres.catalog import Db, records
+from bowline_worker.endpoints.postgres.catalog import Db, Records, records
 from bowline_worker.endpoints.postgres.connection import connect, translated
+from bowline_worker.endpoints.postgres.flavour import flavour_of
 from bowline_worker.endpoints.postgres.frames import position_from
+from bowline_worker.endpoints.postgres.nodes import nodes
 from bowline_worker.endpoints.site import Site
 from bowline_worker.model import Position
 
-PLUGIN = "pgoutput"
 KIND = "slot"
 
 #: A consumer that does not end in this time is stuck in the kernel; a restart will look again.
@@ -40,11 +41,22 @@ select s.slot_name::text as name, s.plugin::text as plugin, s.database::text as 
        coalesce(to_jsonb(s) ->> 'invalidation_reason', '') as invalidated,
        coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn), 0)::int8 as retained
 from pg_replication_slots s where not s.temporary"""
+# YugabyteDB has no log of the server whose end could be told.
+SLOTS_OF_YUGABYTEDB = """
+select s.slot_name::text as name, s.plugin::text as plugin, s.database::text as database,
+       s.active_pid as pid, s.confirmed_flush_lsn::text as confirmed,
+       '' as wal_status, '' as invalidated, 0::int8 as retained
+from pg_replication_slots s where not s.temporary"""
 KEEP_BYTES = """
 select setting::int8 * 1024 * 1024 from pg_settings where name = 'max_slot_wal_keep_size'"""
 END = """
 select pg_terminate_backend(active_pid) from pg_replication_slots
 where slot_name = %s and active_pid is not null"""
+#: At a node that may be another than the consumer's, where another session may have that pid.
+END_AT_NODE = """
+select pg_terminate_backend(a.pid)
+from pg_replication_slots s join pg_stat_activity a on a.pid = s.active_pid
+where s.slot_name = %s and a.backend_type = 'walsender' and a.usename = session_user"""
 STARTED = """
 update bowline.made set before = %s
 where migration = %s and kind = 'slot' and name = %s and before = ''"""
@@ -75,9 +87,10 @@ def slot_name(site: Site, number: int) -> str:
 def find(connection: Db, site: Site, number: int) -> Slot | None:
     """Read the slot of that number; Unsupported if another's has its name."""
     name = slot_name(site, number)
-    for row in records(connection, SLOTS):
+    flavour = flavour_of(connection)
+    for row in _rows(connection):
         if row["name"] == name:
-            if row["plugin"] != PLUGIN or row["database"] != site.connection.database:
+            if row["plugin"] != flavour.plugin or row["database"] != site.connection.database:
                 raise Unsupported(
                     f"{site.side}: slot {name} is there and is not ours: plugin {row['plugin']}, "
                     f"database {row['database']}",
@@ -134,7 +147,7 @@ def find_made(connection: Db, site: Site, number: int) -> Slot | None:
     while slot is not None and slot.confirmed is None and not slot.is_lost:
         if time.monotonic() > deadline:
             raise TryAgain(f"{site.side}: slot {slot.name} is being made by session {slot.pid}")
-        connection.execute(END, (slot.name,))
+        _end(site, connection, slot.name)
         time.sleep(POLL_SECONDS)
         slot = find(connection, site, number)
     return slot
@@ -161,7 +174,7 @@ def make(connection: Db, site: Site, number: int) -> None:
     try:
         connection.execute(
             b"select pg_create_logical_replication_slot(%s, %s)",
-            (slot_name(site, number), PLUGIN),
+            (slot_name(site, number), flavour_of(connection).plugin),
         )
     except psycopg.Error as error:
         refuse(site, error)
@@ -200,7 +213,7 @@ def _numbers(connection: Db, site: Site) -> list[int]:
     database = site.connection.database
     found = (
         names.slot_number(site.migration, database, row["name"])
-        for row in records(connection, SLOTS)
+        for row in _rows(connection)
         if row["database"] == database
     )
     return sorted(number for number in found if number is not None)
@@ -232,13 +245,27 @@ def drop(connection: Db, site: Site, name: str) -> None:
 def end_consumer(connection: Db, site: Site, name: str) -> None:
     """End the session that streams from a slot, and wait until it is gone; TryAgain after a while."""
     deadline = time.monotonic() + END_SECONDS
-    while connection.execute(END, (name,)).fetchall():
+    while _end(site, connection, name):
         if time.monotonic() > deadline:
             raise TryAgain(
                 f"{site.side}: the consumer of slot {name} does not end within {END_SECONDS:g} s",
                 reason="SlotBusy",
             )
         time.sleep(POLL_SECONDS)
+
+
+def _end(site: Site, connection: Db, name: str) -> bool:
+    """Tell the slot's consumer to end, wherever it is; False: there is none."""
+    with nodes(site, connection) as there:
+        if not flavour_of(connection).has_nodes:
+            return bool(connection.execute(END, (name,)).fetchall())
+        # All of them: nothing keeps a second consumer off a slot of YugabyteDB.
+        ended = [node.db.execute(END_AT_NODE, (name,)).fetchall() for node in there]
+        return any(ended)
+
+
+def _rows(connection: Db) -> Records:
+    return records(connection, SLOTS if flavour_of(connection).has_one_log else SLOTS_OF_YUGABYTEDB)
 
 
 def retention(site: Site, stream: StreamId) -> Retention:

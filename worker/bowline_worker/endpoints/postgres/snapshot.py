@@ -20,7 +20,8 @@ import psycopg
 from psycopg import errors, pq, sql
 
 from bowline_worker.bookkeeping import StreamId
-from bowline_worker.contract import TryAgain, Unsupported
+from bowline_worker.conflicts import through_conflicts
+from bowline_worker.contract import TryAgain, Unsafe, Unsupported
 from bowline_worker.endpoints.postgres import catalog
 from bowline_worker.endpoints.postgres.catalog import Db, records
 from bowline_worker.endpoints.postgres.connection import (
@@ -29,12 +30,16 @@ from bowline_worker.endpoints.postgres.connection import (
     quote,
     translated,
 )
+<<<<<<< HEAD
 from bowline_worker.endpoints.postgres.copying import copy_out, relay_out
+=======
+from bowline_worker.endpoints.postgres.copying import copy_out
+from bowline_worker.endpoints.postgres.flavour import flavour_of, of_pgconn
+>>>>>>> main
 from bowline_worker.endpoints.postgres.frames import position_from
 from bowline_worker.endpoints.postgres.ledger import PostgresLedger, positions, progress
 from bowline_worker.endpoints.postgres.libpq import execute
 from bowline_worker.endpoints.postgres.slots import (
-    PLUGIN,
     find_made,
     note,
     note_start,
@@ -71,6 +76,9 @@ set number = excluded.number, position = excluded.position, pid = excluded.pid, 
 FILES = """
 select t.name, c.oid::int8, pg_relation_filenode(c.oid)::int8
 from unnest(%s::text[]) t (name) left join pg_class c on c.oid = to_regclass(t.name) order by 1"""
+
+#: yb_hash_code() answers with less: https://docs.yugabyte.com/stable/api/ysql/exprs/func_yb_hash_code/
+HASHES = 1 << 16
 
 #: What an import says when the view is gone: no such name, or its transaction has ended.
 GONE = (
@@ -130,11 +138,13 @@ class View:
 
     def announce(self, books: Db, number: int) -> None:
         """Export the view, and let others know; they can enter it from here on."""
-        row = self._connection.execute(b"select pg_export_snapshot()").fetchone()
-        self._snapshot = str(row[0]) if row else ""
-        pid = self._connection.info.backend_pid
-        values = (self._site.migration, self._snapshot, number, self.position.text, pid)
-        books.execute(ANNOUNCE.encode(), values)
+        with translated(self._site, "could not announce the view"):
+            if not self._snapshot:
+                row = self._connection.execute(b"select pg_export_snapshot()").fetchone()
+                self._snapshot = str(row[0]) if row else ""
+            pid = self._connection.info.backend_pid
+            values = (self._site.migration, self._snapshot, number, self.position.text, pid)
+            books.execute(ANNOUNCE.encode(), values)
 
     def close(self) -> None:
         """Leave the view. It ends with its last session."""
@@ -161,9 +171,14 @@ class PostgresReader(View):
     rows = 0  #: in the chunk that was read to its end last, as the server counted them
 
     def chunks(self, table: Table, rows: int) -> list[str]:
-        """Split in page ranges `from:to`; the last is open, for pages that were added since."""
+        """Split in page ranges `from:to`; the last is open, for pages that were added since.
+
+        Without pages, in ranges of the key's hash; a table without a key is one chunk.
+        """
         if not table.written:
             raise Unsupported(f"{table.name} has no column that could be written")
+        if not flavour_of(self._connection).has_pages:
+            return hash_ranges(table, rows)
         with translated(self._site, f"could not read the size of {table.name}"):
             found = self._connection.execute(
                 b"select pg_relation_size(%s::regclass) / current_setting('block_size')::int",
@@ -198,10 +213,31 @@ def page_ranges(pages: int, estimated_rows: int, rows: int) -> list[str]:
     return [f"{start}:{end}" for start, end in zip(starts, ends, strict=True)]
 
 
-def copy_statement(table: Table, chunk: str, *, binary: bool) -> str:
+def hash_ranges(table: Table, rows: int) -> list[str]:
+    """Split the hashes of a key in ranges `hash:from:to` of about `rows` rows; there is always one."""
+    if not table.key:
+        return ["hash::"]
+    count = min(HASHES, max(1, math.ceil(table.estimated_rows / rows)))
+    edges = [HASHES * at // count for at in range(count)]
+    ends = [str(edge) for edge in edges[1:]] + [""]
+    return [f"hash:{edge}:{end}" for edge, end in zip(edges, ends, strict=True)]
+
+
+def _wanted(table: Table, chunk: str) -> list[str]:
+    if chunk.startswith("hash:"):
+        _, start, end = chunk.split(":")
+        # By default the first column alone decides of a row's tablet: ranges of its hash go where the rows are, and
+        # whatever else decides, each row has one hash.
+        hashed = f"yb_hash_code({quote(table.key[0])})" if table.key else ""
+        wanted = [f"{hashed} >= {int(start)}"] if start and int(start) else []
+        return wanted + ([f"{hashed} < {int(end)}"] if end else [])
     start, _, end = chunk.partition(":")
     wanted = [f"ctid >= '({int(start)},0)'"] if int(start) else []
-    wanted += [f"ctid < '({int(end)},0)'"] if end else []
+    return wanted + ([f"ctid < '({int(end)},0)'"] if end else [])
+
+
+def copy_statement(table: Table, chunk: str, *, binary: bool) -> str:
+    wanted = _wanted(table, chunk)
     columns = ", ".join(quote(column.name) for column in table.written)
     query = f"select {columns} from only {quote(table.name.schema, table.name.name)}"
     if wanted:
@@ -222,7 +258,7 @@ def hold(site: Site, stream: StreamId) -> PostgresHold:
         if slot is None:
             note(books, site, number)
             with _new_view(site, slot_name(site, number), temporary=False) as (snapshot, at):
-                note_start(books, site, number, at)
+                _note_start(site, books, number, at)
                 view = PostgresHold(site, tables.enter(snapshot), at)
         else:
             slot = require(books, site, number)
@@ -231,11 +267,18 @@ def hold(site: Site, stream: StreamId) -> PostgresHold:
             found = _join(site, books, number, tables)
             if found is not None:
                 view = PostgresHold(site, *found)
+            elif not flavour_of(books).has_temporary_slots:
+                # Positions of two slots can't be compared there: no other view fits this slot's stream.
+                raise Unsafe(
+                    f"{site.side}: no view is left that fits slot {slot_name(site, number)}",
+                    reason="ViewLost",
+                    hint="start the migration anew",
+                )
             else:
                 name = f"{slot_name(site, number)}_view_{books.info.backend_pid}"
                 with _new_view(site, name, temporary=True) as (snapshot, at):
                     view = PostgresHold(site, tables.enter(snapshot), at)
-        view.announce(books, number)
+        through_conflicts(lambda: view.announce(books, number))
     return view
 
 
@@ -251,8 +294,17 @@ def reader(site: Site, stream: StreamId) -> PostgresReader:
                 hint="the capture role holds it",
             )
         view = PostgresReader(site, *found)
-        view.announce(books, stream.number)
+        through_conflicts(lambda: view.announce(books, stream.number))
     return view
+
+
+def _note_start(site: Site, books: Db, number: int, start: Position) -> None:
+    def once() -> None:
+        with translated(site, "could not note where the slot starts"):
+            note_start(books, site, number, start)
+
+    # The view is lost with an error here, and the slot stays: not for a conflict.
+    through_conflicts(once)
 
 
 def _join(site: Site, books: Db, number: int, tables: Tables) -> tuple[Db, Position] | None:
@@ -275,7 +327,11 @@ def _new_view(site: Site, slot: str, *, temporary: bool) -> Iterator[tuple[str, 
     kind = "temporary logical" if temporary else "logical"
     pgconn = connect_replication(site)
     try:
-        command = f"CREATE_REPLICATION_SLOT {quote(slot)} {kind.upper()} {PLUGIN} EXPORT_SNAPSHOT"
+        # YugabyteDB takes the option from v2025.2.2 on, and from 2.25.1 behind a flag:
+        # https://github.com/yugabyte/yugabyte-db/releases/tag/2.25.1.0-b307
+        # https://github.com/yugabyte/yugabyte-db/pull/32263
+        plugin = of_pgconn(pgconn).plugin
+        command = f"CREATE_REPLICATION_SLOT {quote(slot)} {kind.upper()} {plugin} EXPORT_SNAPSHOT"
         try:
             result = execute(pgconn, command, pq.ExecStatus.TUPLES_OK)
         except psycopg.Error as error:

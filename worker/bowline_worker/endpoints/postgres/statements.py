@@ -70,9 +70,10 @@ class BaseType:
 class Statements:
     """Texts for one table; `$1..` are arrays (one per key column, then one per value column) unless said otherwise."""
 
-    def __init__(self, table: Table, types: Mapping[str, BaseType]) -> None:
+    def __init__(self, table: Table, types: Mapping[str, BaseType], place: str = "ctid") -> None:
         self.table = table
         self.types = types
+        self.place = place  #: the column that tells one row from its equals
         self.name = quote(table.name.schema, table.name.name)
         self.names = tuple(column.name for column in table.written)
         self.columns = ", ".join(quote(name) for name in self.names)
@@ -146,11 +147,11 @@ class Statements:
                 # output function: a cast drops char's blanks, or is the user's own.
                 tests.append(f'concat({column}) collate "C" = concat({wanted}) collate "C"')
         where = " and ".join(tests) or "true"
-        return f"(select f.ctid from only {self.name} f where {where} limit 1)", parameters
+        return f"(select f.{self.place} from only {self.name} f where {where} limit 1)", parameters
 
     def delete_found(self, before: Row) -> tuple[str, list[Value]]:
         place, parameters = self.find(before)
-        return f"delete from only {self.name} t where t.ctid = {place}", parameters
+        return f"delete from only {self.name} t where t.{self.place} = {place}", parameters
 
     def update_found(self, before: Row, after: Row) -> tuple[str, list[Value]]:
         """Set what the change says; an identity that is always generated keeps its value, and can't be set."""
@@ -163,9 +164,10 @@ class Statements:
             value = self._cast(f"${len(parameters)}", column.name)
             sets.append(f"{quote(column.name)} = {value}")
         if not sets:
-            return f"select t.ctid from only {self.name} t where t.ctid = {place}", parameters
+            found = f"select t.{self.place} from only {self.name} t where t.{self.place} = {place}"
+            return found, parameters
         return (
-            f"update only {self.name} t set {', '.join(sets)} where t.ctid = {place}",
+            f"update only {self.name} t set {', '.join(sets)} where t.{self.place} = {place}",
             parameters,
         )
 

@@ -1,0 +1,3 @@
+from yugabyte_standin.server import main
+
+main()
