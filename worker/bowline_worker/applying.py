@@ -8,7 +8,7 @@ fails there, before it could meet rows that are not as it expects.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -261,9 +261,18 @@ class Applier:
             return outcome, now
         raise AssertionError("the last form names what it can't apply")
 
-<<<<<<< HEAD
     def _ready_lane(self, row: LaneRow, prepared: Prepared, after: LaneRow) -> None:
         """Apply one lane's sets; where they don't fit, its changes in the other forms."""
+        if through_conflicts(lambda: self._ready_once(row, prepared, after)):
+            return
+        # With a decoder of its own: the stream's is at work on the next span.
+        decoder = self._new_decoder()
+        decoded = (each for payload in prepared.payloads for each in decoder.decode(payload))
+        part, _ = self._sieve.sift(decoded, prepared.before)
+        self._lane(row, self._split(part)[row.lane], after, (Form.REPLACE, Form.SINGLE))
+
+    def _ready_once(self, row: LaneRow, prepared: Prepared, after: LaneRow) -> bool:
+        """False: the sets don't fit, and nothing was done."""
         session = self._sessions[row.lane]
         try:
             self._begin(row, after)
@@ -272,27 +281,21 @@ class Applier:
             self._commit(after)
         except (RowMissing, RowConflict) as error:
             self._refused(row.lane, Form.SETS, error)
-            # With a decoder of its own: the stream's is at work on the next span.
-            decoder = self._new_decoder()
-            decoded = (each for payload in prepared.payloads for each in decoder.decode(payload))
-            part, _ = self._sieve.sift(decoded, prepared.before)
-            self._lane(row, self._split(part)[row.lane], after, (Form.REPLACE, Form.SINGLE))
+            return False
         except BowlineError:
             session.rollback()
             raise
+        return True
 
-    def _lane(self, row: LaneRow, part: Part, after: LaneRow, forms: Iterable[Form] = Form) -> None:
-        """Apply one lane's part in the first form that fits, with its place, in one transaction."""
-        for form in forms:
-=======
-    def _lane(self, row: LaneRow, part: Part, after: LaneRow) -> None:
+    def _lane(
+        self, row: LaneRow, part: Part, after: LaneRow, forms: Sequence[Form] = tuple(Form)
+    ) -> None:
         """Apply one lane's part; what a conflict undid, the place with it, from its start again."""
-        through_conflicts(lambda: self._lane_once(row, part, after))
+        through_conflicts(lambda: self._lane_once(row, part, after, forms))
 
-    def _lane_once(self, row: LaneRow, part: Part, after: LaneRow) -> None:
+    def _lane_once(self, row: LaneRow, part: Part, after: LaneRow, forms: Sequence[Form]) -> None:
         """Apply it in the first form that fits, with its place, in one transaction."""
-        for form in Form:
->>>>>>> main
+        for form in forms:
             try:
                 self._begin(row, after)
                 self._write(self._sessions[row.lane], part, form)

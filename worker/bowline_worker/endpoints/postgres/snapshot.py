@@ -30,12 +30,8 @@ from bowline_worker.endpoints.postgres.connection import (
     quote,
     translated,
 )
-<<<<<<< HEAD
 from bowline_worker.endpoints.postgres.copying import copy_out, relay_out
-=======
-from bowline_worker.endpoints.postgres.copying import copy_out
 from bowline_worker.endpoints.postgres.flavour import flavour_of, of_pgconn
->>>>>>> main
 from bowline_worker.endpoints.postgres.frames import position_from
 from bowline_worker.endpoints.postgres.ledger import PostgresLedger, positions, progress
 from bowline_worker.endpoints.postgres.libpq import execute
