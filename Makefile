@@ -6,7 +6,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo demo-kubernetes test test-unit test-api test-node image lint crds conformance docs-carried mistakes mutants adversity differential soak bench-load bench-redo clean
+.PHONY: help setup demo demo-kubernetes test test-unit test-api test-node image lint crds conformance docs-carried mistakes mutants adversity differential soak bench bench-load bench-redo clean
 
 help: ## Show what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ adversity: $(READY) ## What Oracle's redo does to naive readers, and not to Bowl
 
 differential: $(READY) ## Random transactions at the stand-in for Oracle, streamed: SEEDS=1000 of them, or SEED=N alone
 	@PYTHONPATH=tests $(RUN) -m differential $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000))
+
+bench: $(READY) ## Bowline beside its peers, into bench/results.md; exit 1 below a floor: ONLY=apply:tpcb,lag ROUNDS=5 SIZE=0.5 QUICK=1
+	@PYTHONPATH=tests:. $(RUN) -m bench $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SIZE),--size $(SIZE)) $(if $(RESULTS),--results $(RESULTS)) $(if $(QUICK),--quick --results /dev/null)
 
 bench-load: $(READY) ## Lag under 2,000 changes a second for a minute, then ten cutovers in a row
 	@$(RUN) -m bench.load

@@ -19,9 +19,13 @@ from bowline_worker.conflicts import through_conflicts
 from bowline_worker.contract import BowlineError, FencedOut, Unsafe
 from bowline_worker.endpoints.base import Decoder, LaneSession, RowConflict, RowMissing
 from bowline_worker.fold import fold
+from bowline_worker.gathered import Gatherer, Ready
 from bowline_worker.lanes import Spread, assign
 from bowline_worker.model import Transaction
 from bowline_worker.sift import Part, Seen, Sieve, name_change
+
+#: So many spans are not tried the short way after one that did not fit it.
+GENERAL_SPANS = 10
 
 #: The caller looks at its watch so often while lanes work.
 WATCH_SECONDS = 0.5
@@ -97,6 +101,8 @@ class Prepared:
     after: Seen
     split: list[Part]  #: one per lane
     outcome: Outcome
+    ready: list[Ready] = field(default_factory=list)  #: instead of `split`: one per lane, folded
+    payloads: list[bytes] = field(default_factory=list)  #: of what is ready
 
 
 class Applier:
@@ -120,6 +126,7 @@ class Applier:
         self.spread = spread
         self._new_decoder, self._decoder = decoder, decoder()
         self._watch = watch
+        self._general = 0  # spans that go the general way at once
         self._pool = ThreadPoolExecutor(len(sessions), thread_name_prefix="lane")
 
     def close(self) -> None:
@@ -140,11 +147,37 @@ class Applier:
         seen = seen or Seen.of(min(self.rows, key=lambda row: row.block))
         if span.is_huge:
             return Prepared(span=span, before=seen, after=seen, split=[], outcome=Outcome())
+        if (prepared := self._gather(span, seen)) is not None:
+            return prepared
         part, after = self._sieve.sift(span.transactions(self._decoder), seen)
         outcome = Outcome()
         outcome.add(part)
         return Prepared(
             span=span, before=seen, after=after, split=self._split(part), outcome=outcome
+        )
+
+    def _gather(self, span: Span, seen: Seen) -> Prepared | None:
+        """The short way, for a span of ordinary changes; one that is not is seldom alone, and it rests a while."""
+        if not isinstance(self._decoder, Gatherer) or not seen.passed:
+            return None
+        if self._general:
+            self._general -= 1
+            return None
+        payloads = [block.load() for block in span.blocks]
+        gathered = self._decoder.gather(b"".join(payloads), self._sieve, self.spread)
+        if gathered is None:
+            self._general = GENERAL_SPANS
+            return None
+        _, after = self._sieve.sift(gathered.signals, seen)
+        events = sum(lane.events for lane in gathered.lanes)
+        return Prepared(
+            span=span,
+            before=seen,
+            after=replace(after, position=gathered.position.text),
+            split=[],
+            outcome=Outcome(events=events, commits=gathered.commits),
+            ready=gathered.lanes,
+            payloads=payloads,
         )
 
     def apply(self, prepared: Prepared, meanwhile: Callable[[], None] = lambda: None) -> Outcome:
@@ -163,6 +196,10 @@ class Applier:
             return self._apply_huge(span, prepared.before, laggards)
         work = []
         for row in laggards:
+            if prepared.ready:
+                after = _after(row, span, prepared.after, prepared.ready[row.lane].events, 0)
+                work.append(self._pool.submit(self._ready_lane, row, prepared, after))
+                continue
             part = prepared.split[row.lane]
             after = _after(row, span, prepared.after, len(part.changes), part.discarded)
             work.append(self._pool.submit(self._lane, row, part, after))
@@ -224,13 +261,41 @@ class Applier:
             return outcome, now
         raise AssertionError("the last form names what it can't apply")
 
-    def _lane(self, row: LaneRow, part: Part, after: LaneRow) -> None:
-        """Apply one lane's part; what a conflict undid, the place with it, from its start again."""
-        through_conflicts(lambda: self._lane_once(row, part, after))
+    def _ready_lane(self, row: LaneRow, prepared: Prepared, after: LaneRow) -> None:
+        """Apply one lane's sets; where they don't fit, its changes in the other forms."""
+        if through_conflicts(lambda: self._ready_once(row, prepared, after)):
+            return
+        # With a decoder of its own: the stream's is at work on the next span.
+        decoder = self._new_decoder()
+        decoded = (each for payload in prepared.payloads for each in decoder.decode(payload))
+        part, _ = self._sieve.sift(decoded, prepared.before)
+        self._lane(row, self._split(part)[row.lane], after, (Form.REPLACE, Form.SINGLE))
 
-    def _lane_once(self, row: LaneRow, part: Part, after: LaneRow) -> None:
+    def _ready_once(self, row: LaneRow, prepared: Prepared, after: LaneRow) -> bool:
+        """False: the sets don't fit, and nothing was done."""
+        session = self._sessions[row.lane]
+        try:
+            self._begin(row, after)
+            for batch in prepared.ready[row.lane].batches:
+                session.write(batch)
+            self._commit(after)
+        except (RowMissing, RowConflict) as error:
+            self._refused(row.lane, Form.SETS, error)
+            return False
+        except BowlineError:
+            session.rollback()
+            raise
+        return True
+
+    def _lane(
+        self, row: LaneRow, part: Part, after: LaneRow, forms: Sequence[Form] = tuple(Form)
+    ) -> None:
+        """Apply one lane's part; what a conflict undid, the place with it, from its start again."""
+        through_conflicts(lambda: self._lane_once(row, part, after, forms))
+
+    def _lane_once(self, row: LaneRow, part: Part, after: LaneRow, forms: Sequence[Form]) -> None:
         """Apply it in the first form that fits, with its place, in one transaction."""
-        for form in Form:
+        for form in forms:
             try:
                 self._begin(row, after)
                 self._write(self._sessions[row.lane], part, form)

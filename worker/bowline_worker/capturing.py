@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -69,35 +69,37 @@ class Loop:
             if any(piece.announces for piece in pieces):
                 # A wider type's values would be rounded on the other side, until somebody looks at the catalogue.
                 self._check_shapes()
-            for piece in pieces:
-                for draft in self._grouper.add(piece):
-                    self._keep(draft)
+            self._keep([draft for piece in pieces for draft in self._grouper.add(piece)])
             if not pieces or self._grouper.is_due:
                 self._flush()
         self._flush()
         self._report()
 
     def _flush(self) -> None:
-        for draft in self._grouper.flush():
-            self._keep(draft)
+        self._keep(list(self._grouper.flush()))
 
-    def _keep(self, draft: Draft) -> None:
-        """Make a block durable, then acknowledge it."""
-        before = self._writer.mark.total
-        self._append(draft)
-        if not draft.ends or self._writer.mark.position is None:
-            return
-        self._meter.add(self._writer.mark.total - before)
-        # Durable before acknowledged: a crash between the two makes the origin send it again, and it is dropped.
-        # In the other order the origin forgets what the journal does not have.
-        self._capture.acknowledge(self._writer.mark.position)
+    def _keep(self, drafts: Sequence[Draft]) -> None:
+        """Make blocks durable, all that came at once by one fsync, then acknowledge them."""
+        while drafts:
+            before = self._writer.mark.total
+            count = self._append(drafts)
+            durable, drafts = drafts[:count], drafts[count:]
+            mark = self._writer.mark
+            if mark.position is None:
+                continue
+            self._meter.add(mark.total - before)
+            # Durable before acknowledged: a crash between the two makes the origin send it again, and it is dropped.
+            # In the other order the origin forgets what the journal does not have.
+            for draft in durable:
+                if draft.ends:
+                    self._capture.acknowledge(draft.last)
 
-    def _append(self, draft: Draft) -> None:
+    def _append(self, drafts: Sequence[Draft]) -> int:
         """Append as soon as there is room. It never returns without: the next block must not follow a gap."""
         waited = False
         while True:
             try:
-                self._writer.append(draft)
+                count = self._writer.append_all(drafts)
             except JournalFull as full:
                 if self._retain(roll=True):
                     continue
@@ -113,7 +115,7 @@ class Loop:
                 if waited:
                     log.info("journal has room again: capture goes on")
                     self._report()
-                return
+                return count
 
     def _retain(self, *, roll: bool = False) -> int:
         freed = 0

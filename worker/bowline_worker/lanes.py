@@ -66,18 +66,18 @@ def assign(
     for change in changes:
         name = change.table
         if name in spread.whole:
-            marks.append(_mark(name, ()))
+            marks.append(key_mark(name, ()))
             continue
         old, new = shapes[name].keys(change)
         key = new if old is None else old
-        mark = _mark(name, key or ())
+        mark = key_mark(name, key or ())
         if old is not None and new is not None and old != new:
-            joined.join(mark, _mark(name, new))
+            joined.join(mark, key_mark(name, new))
         marks.append(mark)
     return [zlib.crc32(joined.root(mark)) % spread.lanes for mark in marks]
 
 
-def _mark(name: TableName, key: Row) -> bytes:
+def key_mark(name: TableName, key: Row) -> bytes:
     """Write a table's name and a key so that no two of them look alike."""
     parts: Collection[bytes] = (
         name.schema.encode(),

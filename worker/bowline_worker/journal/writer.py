@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -49,6 +50,7 @@ class Writer:
         self._segment = -1  # descriptors; -1: not open
         self._tail = -1
         self._broken: BaseException | None = None
+        self._unsettled = False  # blocks are written, and neither durable nor seen
         self._store.create()
         with self._store.locked(holder):
             self._open(migration, stream)
@@ -137,17 +139,47 @@ class Writer:
         JournalFull: nothing happened, try again when there is room. The end of a transaction that the journal has
         already removes the parts of it that were written again. Any other error is final for this writer.
         """
+        self.append_all([draft])
+
+    def append_all(self, drafts: Sequence[Draft]) -> int:
+        """Make blocks durable by one fsync, and tell how many: fewer than all where there is no room for the next one.
+
+        JournalFull: there was none for the first one, and nothing happened. Else as `append`.
+        """
         self._refuse_broken()
+        for count, draft in enumerate(drafts):
+            self._refuse_misplaced(draft)
+            try:
+                self._put(draft)
+            except JournalFull:
+                if not count:
+                    raise
+                self._finally(self._settle)
+                return count
+        self._finally(self._settle)
+        return len(drafts)
+
+    def _refuse_misplaced(self, draft: Draft) -> None:
+        wrong = ""
         if draft.starts == self.is_unfinished:
-            raise Unsafe(
+            wrong = (
                 f"a block that {'starts' if draft.starts else 'continues'} a transaction came"
                 f" {'inside another' if draft.starts else 'without its start'} at {draft.first}"
             )
-        if draft.ends and self._mark.position and draft.last <= self._mark.position:
-            if draft.starts:
-                raise Unsafe(
-                    f"the stream went back to {draft.last}, and {self._mark.position} is journalled"
-                )
+        elif draft.starts and self._is_journalled(draft):
+            wrong = f"the stream went back to {draft.last}, and {self._mark.position} is journalled"
+        if wrong:
+            self._finally(self._settle)  # what came before it is sound
+            raise Unsafe(wrong)
+
+    def _is_journalled(self, draft: Draft) -> bool:
+        position = self._mark.position
+        return draft.ends and position is not None and draft.last <= position
+
+    def _put(self, draft: Draft) -> None:
+        if self._is_journalled(draft):
+            # Without its parts nothing is behind the last whole transaction: no fsync is needed for what is removed.
+            self._finally(self._settle)
             self._roll()
             return
         try:
@@ -158,24 +190,39 @@ class Writer:
             self._broken = error
             raise
 
+    def _finally(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except BaseException as error:
+            self._broken = error
+            raise
+
     def _append(self, draft: Draft) -> None:
         size = len(draft.payload) + HEADER_BYTES
         self._refuse_full(size)
         # Only between transactions: a cut never spans segments then.
         if self._offset >= self._limits.segment_bytes and not self.is_unfinished:
+            self._settle()
             self._roll()
         number, total = self._block + 1, self._counted + draft.changes
         committed_at = draft.committed_at or self._mark.committed_at
         block = encode(draft, number=number, total=total, committed_at=committed_at)
         self._write(block)
-        self._store.sync(self._segment, self._current.segments[-1].name)
         self._offset += len(block)
         self._block, self._counted = number, total
+        self._unsettled = True
         if draft.ends:
             self._whole = self._offset
             self._mark = Mark(
                 block=number, position=draft.last, total=total, committed_at=committed_at
             )
+
+    def _settle(self) -> None:
+        """Make what was written durable, then let readers see it."""
+        if not self._unsettled:
+            return
+        self._store.sync(self._segment, self._current.segments[-1].name)
+        self._unsettled = False
         self._publish()
         self.refuse_replaced()
 

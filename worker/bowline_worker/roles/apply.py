@@ -27,8 +27,10 @@ from bowline_worker.sift import Seen, Sieve
 from bowline_worker.sweeping import kept_swept
 
 #: A span is one transaction a lane: larger ones gain little, and delay what they hold.
-SPAN_CHANGES = 4000
+SPAN_CHANGES = 10_000
 SPAN_BYTES = 4 << 20
+#: Beside a span of so many the next one is decoded: behind a smaller one there is no backlog.
+AHEAD_CHANGES = 1000
 
 #: A retired apply that has nothing to do must notice; one that has finds out by its next transaction.
 CHECK_SECONDS = 1.0
@@ -216,7 +218,8 @@ class Applying:
         read_ahead: bool = False,
     ) -> None:
         def decode_next() -> None:
-            if read_ahead:
+            # A small span is applied sooner than more has come: what is read behind it is all that came meanwhile.
+            if read_ahead and prepared.outcome.events >= AHEAD_CHANGES:
                 high, seen = prepared.span.high, prepared.after
                 self._ahead = self._next(applier, after=high, timeout=0.0, seen=seen)
 

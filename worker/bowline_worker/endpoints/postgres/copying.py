@@ -8,6 +8,7 @@ from psycopg import errors, pq
 
 from bowline_worker.endpoints.postgres.catalog import Db
 from bowline_worker.endpoints.postgres.libpq import execute, flush, refuse, result, wait
+from bowline_worker.endpoints.postgres.relay import Framed, give, is_bare, take
 
 #: Larger ones gain nothing (measured), and each worker holds two.
 BUFFER_BYTES = 256 << 10
@@ -44,17 +45,41 @@ def copy_out(connection: Db, statement: str) -> Generator[bytes, None, int]:
             connection.close()
 
 
+def relay_out(connection: Db, statement: str) -> Generator[bytes, None, int]:
+    """As `copy_out`, but what it yields may be `Framed`, to be given to `copy_in` as it is."""
+    if not is_bare(connection):
+        return (yield from copy_out(connection, statement))
+    pgconn = connection.pgconn
+    is_done = False
+    try:
+        pgconn.send_query(statement.encode())
+        flush(pgconn)
+        yield from take(pgconn)
+        is_done = True
+        return _finish(pgconn)
+    finally:
+        if not is_done:
+            connection.close()
+
+
 def copy_in(connection: Db, statement: str, buffers: Iterable[bytes]) -> int:
     """Run a COPY FROM STDIN with that data; returns the number of rows.
 
     An error of whoever yields the data ends the COPY as failed, and is raised.
     """
     pgconn = connection.pgconn
+    passes = is_bare(connection)
     execute(pgconn, statement, pq.ExecStatus.COPY_IN)
     try:
         for buffer in buffers:
-            pgconn.put_copy_data(buffer)
-            flush(pgconn)
+            if not isinstance(buffer, Framed):
+                pgconn.put_copy_data(buffer)
+                flush(pgconn)
+            elif passes:
+                give(pgconn, buffer)
+            else:
+                pgconn.put_copy_data(b"".join(buffer.rows()))
+                flush(pgconn)
     except errors.Error:
         raise  # this connection's own: nothing can be sent any more
     except BaseException:

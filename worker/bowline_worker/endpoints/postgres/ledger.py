@@ -34,6 +34,7 @@ from bowline_worker.endpoints.postgres.connection import (
 )
 from bowline_worker.endpoints.postgres.copying import copy_in
 from bowline_worker.endpoints.postgres.enums import missing_value
+from bowline_worker.endpoints.postgres.relay import Relaying
 from bowline_worker.endpoints.site import Site
 from bowline_worker.model import Position, Table, TableName
 
@@ -229,7 +230,8 @@ class PostgresLedger:
                 size += len(buffer)
                 yield buffer
 
-        buffers = reader.read(table, chunk.text, binary=binary)
+        read = reader.relay if isinstance(reader, Relaying) else reader.read
+        buffers = read(table, chunk.text, binary=binary)
         try:
             rows = copy_in(self._connection, statement, counted())
         except psycopg.Error as error:

@@ -29,6 +29,9 @@ from bowline_worker.endpoints.postgres.frames import (
     u32,
     unreadable,
 )
+from bowline_worker.endpoints.postgres.gathering import Gathering
+from bowline_worker.gathered import Gathered, Rules
+from bowline_worker.lanes import Spread
 from bowline_worker.model import UNCHANGED, Change, Op, Row, Signal, SignalKind, Transaction, Value
 
 _TEXT, _NULL, _UNCHANGED, _NEW, _KEY, _OLD = b"tnuNKO"
@@ -65,6 +68,16 @@ class PgoutputDecoder:
             # Whatever was cut or overwritten shows as one of these, if not as a frame of the wrong length.
             what = f"{type(error).__name__} in a payload of {len(payload)} bytes"
             unreadable(what, cause=error)
+
+    def gather(self, payload: bytes, rules: Rules, spread: Spread) -> Gathered | None:
+        """See gathered.Gatherer; the payload may be of several blocks."""
+        return Gathering(self._relations, rules, spread, self._own_row).gather(payload)
+
+    def _own_row(
+        self, now: Transaction, payload: bytes, start: int, end: int, relation: Relation
+    ) -> None:
+        change = _READ_CHANGE[payload[start]](payload, start, end, relation)
+        self._signal(now, change, relation)
 
     def _decode(self, payload: bytes) -> Iterator[Transaction]:
         readers = self._readers

@@ -46,7 +46,7 @@ from bowline_worker.model import Position
 __all__ = ["PostgresCapture", "arm", "capture", "disarm", "retention", "slots"]
 
 #: One call returns about so much at most, so that its caller can make it durable.
-READ_BYTES = 4 << 20
+READ_BYTES = 2 << 20
 #: A sixth of the server's default wal_sender_timeout: several may be lost.
 STATUS_SECONDS = 10.0
 
@@ -166,6 +166,9 @@ class PostgresCapture:
                         return found
                 elif count < 0:
                     self._ended()
+                elif self._poll.poll(0):
+                    # More is here already: the fuller what is returned, the fewer fsyncs.
+                    self._pgconn.consume_input()
                 elif found or (wait := deadline - time.monotonic()) <= 0:
                     return found
                 else:

@@ -30,7 +30,7 @@ from bowline_worker.endpoints.postgres.connection import (
     quote,
     translated,
 )
-from bowline_worker.endpoints.postgres.copying import copy_out
+from bowline_worker.endpoints.postgres.copying import copy_out, relay_out
 from bowline_worker.endpoints.postgres.flavour import flavour_of, of_pgconn
 from bowline_worker.endpoints.postgres.frames import position_from
 from bowline_worker.endpoints.postgres.ledger import PostgresLedger, positions, progress
@@ -187,6 +187,13 @@ class PostgresReader(View):
         """The rows of that page range. Not read to its end, the view is lost with the session."""
         with translated(self._site, f"could not read {table.name}"):
             self.rows = yield from copy_out(
+                self._connection, copy_statement(table, chunk, binary=binary)
+            )
+
+    def relay(self, table: Table, chunk: str, *, binary: bool) -> Iterator[bytes]:
+        """As `read`, in the form that this engine's own ledger takes fastest."""
+        with translated(self._site, f"could not read {table.name}"):
+            self.rows = yield from relay_out(
                 self._connection, copy_statement(table, chunk, binary=binary)
             )
 

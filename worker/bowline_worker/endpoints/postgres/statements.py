@@ -52,6 +52,7 @@ EXACT = frozenset(
 
 TEXT_OID = 25
 NULL = b"\xff\xff\xff\xff"
+_length = struct.Struct(">I").pack
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,23 +204,33 @@ def arrays(rows: Sequence[Row]) -> list[bytes]:
 
 
 def _array(values: Sequence[Value]) -> bytes:
-    parts = []
-    has_null = 0
-    for value in values:
-        if value is None:
-            has_null = 1
-            parts.append(NULL)
-        else:
-            text = known(value)
-            parts.append(len(text).to_bytes(4, "big"))
-            parts.append(text)
+    # One list of all lengths and texts: a call per value would cost more than the rest.
+    parts = [
+        NULL if value is None else _length(len(value)) + value
+        for value in values
+        if value.__class__ is bytes or value is None
+    ]
+    if len(parts) != len(values):
+        raise TypeError("an unlogged value reached a statement")
+    has_null = int(NULL in parts)
     return struct.pack(">IIIII", 1, has_null, TEXT_OID, len(values), 1) + b"".join(parts)
 
 
 def copy_lines(rows: Iterable[Row]) -> Iterable[bytes]:
     """Write rows in COPY's text format."""
     for row in rows:
-        yield b"\t".join([_field(value) for value in row]) + b"\n"
+        nulls = row.count(None)
+        texts = [b"\\N" if value is None else known(value) for value in row]
+        line = b"\t".join(texts)
+        # Only what the format has a meaning for is looked at value by value.
+        if (
+            line.count(b"\\") != nulls
+            or line.count(b"\t") != len(row) - 1
+            or b"\n" in line
+            or b"\r" in line
+        ):
+            line = b"\t".join([_field(value) for value in row])
+        yield line + b"\n"
 
 
 def _field(value: Value) -> bytes:
