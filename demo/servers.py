@@ -133,7 +133,13 @@ class Server:
         if not keep:
             atexit.register(self.destroy)
         self.binaries = self._executable(binaries or find_binaries())
-        self._settings = {**SETTINGS, "fsync": "on" if fsync else "off", **(settings or {})}
+        # A standby may not have less of anything than the server that it follows.
+        base: Mapping[str, str] = SETTINGS if standby_of is None else standby_of._settings
+        self._settings: dict[str, str] = {
+            **base,
+            "fsync": "on" if fsync else "off",
+            **(settings or {}),
+        }
         if not fsync:
             self._settings.setdefault("full_page_writes", "off")
         if address:
