@@ -42,14 +42,17 @@ class Site:
 
 
 def read_credentials(connection: Connection) -> Credentials:
-    """Read the files afresh: they may have been rotated."""
+    """Read the files afresh: they may have been rotated. A newline at the end is the editor's, not the secret's."""
     directory = Path(connection.credentials)
     values = {}
     for name in ("username", "password"):
         try:
-            values[name] = (directory / name).read_text(encoding="utf-8")
+            text = (directory / name).read_text(encoding="utf-8")
         except OSError as error:
             raise BadConfig(
                 f"could not read credentials {directory / name}: {error.strerror}"
             ) from None
+        values[name] = text.removesuffix("\n").removesuffix("\r")
+        if not values[name]:
+            raise BadConfig(f"the {name} in credentials {directory} is empty")
     return Credentials.model_validate(values)

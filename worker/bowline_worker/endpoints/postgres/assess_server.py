@@ -8,6 +8,7 @@ from psycopg import errors
 
 from bowline_worker.contract import Engine, Finding
 from bowline_worker.endpoints.postgres import fence, slots
+from bowline_worker.endpoints.postgres.connection import POOLER, no_pooler
 from bowline_worker.endpoints.postgres.looking import Look
 
 #: Older ones print floating-point numbers with other digits: equal rows would never compare equal.
@@ -57,6 +58,16 @@ def version(look: Look) -> Iterator[Finding]:
             "EngineDiffers",
             f"the server is {engine}, and the spec says {look.site.connection.engine}",
             f"set spec.{look.side}.engine to {engine}",
+        )
+
+
+def pooler(look: Look) -> Iterator[Finding]:
+    """A pooler lets its clients in by itself, under a process id that it made up."""
+    if look.value("select pg_backend_pid()") != look.db.info.backend_pid:
+        yield look.error(
+            POOLER,
+            "a connection pooler is in front of the server: it takes the settings of our sessions away from them",
+            no_pooler(look.site),
         )
 
 
@@ -215,6 +226,7 @@ def encoding(look: Look) -> Iterator[Finding]:
 
 CHECKS = (
     version,
+    pooler,
     standby,
     replication,
     slots_taken,

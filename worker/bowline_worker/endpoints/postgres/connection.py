@@ -105,6 +105,9 @@ def conninfo(site: Site, *, replication: bool = False, at: Place | None = None) 
             path = Path(connection.credentials) / name
             if path.exists():
                 parameters[option] = str(path)
+    if "," in host:
+        # Whichever is the primary now: after a failover, the one that took over.
+        parameters["target_session_attrs"] = "primary"
     if replication:
         parameters["replication"] = "database"
     return make_conninfo("", **parameters)
@@ -145,10 +148,42 @@ def connect_replication(site: Site) -> pq.abc.PGconn:
     return pgconn
 
 
+#: What libpq, OpenSSL and the server say where certificates or the mode don't fit: no broken connection says so.
+_TLS = (
+    "certificate verify failed",
+    "signature failure",  # an authority that was made anew under its old name
+    "does not match host name",
+    "server does not support SSL",
+    "root certificate file",
+    "private key file",
+    "certificate file",
+    "requires a valid client certificate",
+    "certificate authentication failed",
+    "alert certificate required",
+    "alert unknown ca",
+)
+POOLER = "PoolerInFront"
+#: A pooler does not know what a session of ours asks for. PgBouncer's words.
+_POOLER = "unsupported startup parameter"
+
+
+def no_pooler(site: Site) -> str:
+    return f"put the server's own host and port in spec.{site.side}: sessions must not be shared or exchanged"
+
+
 def connection_error(site: Site, message: str) -> BadConfig | NotPermitted | TryAgain:
-    """Tell a wrong password, database or privilege from a server that is away."""
+    """Tell a wrong password, database, certificate or privilege from a server that is away."""
     where = f"could not connect to the {site.side} at {site.place}"
     message = " ".join(message.split())
+    if any(text in message for text in _TLS):
+        return BadConfig(
+            f"{where}: {message}",
+            reason="TlsRefused",
+            hint=f"check spec.{site.side}.tls.mode, and ca.crt, tls.crt and tls.key in its Secret: of that authority,"
+            " for that host or user, and not expired",
+        )
+    if _POOLER in message:
+        return BadConfig(f"{where}: {message}", reason=POOLER, hint=no_pooler(site))
     for text in (
         "password authentication failed",
         "does not exist",
