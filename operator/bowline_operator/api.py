@@ -88,7 +88,7 @@ class Database(Part):
     engine: Engine
     """Oracle, PostgreSQL or YugabyteDB."""
     host: str = Field(min_length=1, max_length=253)
-    """Name or address of the server. PostgreSQL: several with commas, of which the primary is used; or a socket's directory."""
+    """Name or address of the server. PostgreSQL: several with commas (the primary is used), or a socket's directory."""
     port: int | None = Field(default=None, ge=1, le=65535)
     """TCP port; by default the engine's own: 5432, 5433 (YugabyteDB), 1521 (Oracle)."""
     database: str | None = Field(default=None, min_length=1, max_length=128)
