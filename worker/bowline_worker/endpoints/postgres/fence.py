@@ -54,6 +54,7 @@ select t.tgrelid::int8 as oid, n.nspname::text as schema, c.relname::text as nam
        t.tgargs as arguments, t.tgqual is null as always
 from pg_trigger t join pg_class c on c.oid = t.tgrelid join pg_namespace n on n.oid = c.relnamespace
 where t.tgfoid = to_regprocedure('bowline.fence()') and not t.tgisinternal
+  and (%(tables)s::oid[] is null or t.tgrelid = any (%(tables)s::oid[]))
 order by n.nspname, c.relname"""
 
 SUBSCRIPTIONS = """
@@ -152,7 +153,8 @@ def make_function(connection: Db) -> None:
 
 def make(site: Site, connection: Db, relations: Sequence[Relation]) -> None:
     """Make these tables' triggers where they are not as they must be: disabled, unless they were raised."""
-    found = standing(connection)
+    # Of these alone: it is called for one table after the other, of thousands.
+    found = standing(connection, [relation.oid for relation in relations])
     wanted = _arguments(site, connection)
     for relation in relations:
         here = found.get(relation.oid)
@@ -198,12 +200,12 @@ def drop_triggers(connection: Db, here: Standing) -> None:
         connection.execute(f"drop trigger if exists {quote(trigger)} on {here.quoted}".encode())
 
 
-def standing(connection: Db) -> Mapping[int, Standing]:
-    """All fence triggers of the database, of any migration, by table."""
+def standing(connection: Db, tables: Sequence[int] | None = None) -> Mapping[int, Standing]:
+    """The fence triggers of these tables, or of the whole database, of any migration, by table."""
     found: dict[int, Standing] = {}
     is_flag = not flavour_of(connection).locks_tables
     lowered = gate.lowered(connection) if is_flag else frozenset()
-    for row in records(connection, TRIGGERS):
+    for row in records(connection, TRIGGERS, {"tables": None if tables is None else list(tables)}):
         arguments = tuple(
             text.decode(errors="replace") for text in bytes(row["arguments"]).split(b"\0")[:-1]
         )
