@@ -49,8 +49,8 @@ end $$;"""
 create role {user} login replication;
 -- Then, in psql: \\password {user}
 
--- Slots and publications; the schema `bowline`; temporary tables of the appliers.
-grant connect, create, temporary on database {database} to {user};
+-- Publications; the schema `bowline`.
+grant connect, create on database {database} to {user};
 
 -- Publications, replica identities, the fence's triggers: only owners may. Repeat it for each owner of tables.
 grant {owner} to {user};

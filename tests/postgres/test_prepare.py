@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -499,6 +500,67 @@ def owned(pg: Server, other_pg: Server) -> Iterator[tuple[Database, Database]]:
         with database.server.connect() as connection:
             connection.execute(b"drop database owned")
             connection.execute(b"drop role shop_owner")
+
+
+#: What takes one of the printed privileges away, and what Assess says then.
+WITHOUT = {
+    "replication": ("alter role mover noreplication", "NotPermitted", "may not replicate"),
+    "connect": (
+        "revoke connect on database owned from mover, public",
+        "NotPermitted",
+        "permission denied",
+    ),
+    "create": (
+        "revoke create on database owned from mover",
+        "NotPermitted",
+        "may not create schemas",
+    ),
+    "shop_owner": ("revoke shop_owner from mover", "NotOwner", "shop_owner"),
+    "session_replication_role": (
+        "revoke set on parameter session_replication_role from mover",
+        "NotPermitted",
+        "session_replication_role",
+    ),
+    "pg_signal_backend": (
+        "revoke pg_signal_backend from mover",
+        "CannotEndSessions",
+        "end sessions",
+    ),
+}
+
+
+@pytest.mark.parametrize("privilege", WITHOUT)
+def test_each_printed_privilege_is_missed_by_its_name(
+    owned: tuple[Database, Database], make_pair: MakePair, privilege: str
+) -> None:
+    take, reason, words = WITHOUT[privilege]
+    # Whoever owns the tables would have the database's privileges as its owner, and the user with it.
+    owned[0].run("alter database owned owner to postgres")
+    users = [("mover", database.server.password) for database in owned]
+    config = make_pair(*owned, users=(users[0], users[1])).config(accepted_issues=["Unlogged"])
+    before = {finding.reason for finding in open_endpoint(config, Side.SOURCE).assess(other=None)}
+    owned[0].run(take)
+
+    findings = open_endpoint(config, Side.SOURCE).assess(other=None)
+
+    assert reason not in before
+    (found,) = [each for each in findings if each.reason == reason]
+    assert words in found.message
+    assert "grant" in found.remedy
+
+
+def test_no_printed_privilege_is_untried() -> None:
+    text = grants_sql(
+        Engine.POSTGRESQL, Side.SOURCE, user="mover", owner="shop_owner", database="owned"
+    )
+    granted = [
+        privilege
+        for line in re.findall(r"\bgrant (.+) to \"mover\"", text)
+        for privilege in line.split(", ")
+    ]
+
+    assert len(granted) + len(["replication"]) == len(WITHOUT)
+    assert all(name in text for name in WITHOUT)
 
 
 def test_the_printed_grants_suffice_and_can_be_revoked(
