@@ -14,7 +14,7 @@ import pytest
 from demo.servers import Server, free_port
 from psycopg import sql
 
-from bowline_worker.contract import BadConfig, Connection, Engine, Role, Side, TlsMode, Verdict
+from bowline_worker.contract import BadConfig, Connection, Role, Side, TlsMode, Verdict
 from bowline_worker.endpoints.postgres import PostgresEndpoint
 from bowline_worker.endpoints.postgres.connection import connect, connect_replication
 from bowline_worker.endpoints.site import Site
@@ -45,14 +45,8 @@ class Reached(Database):
                 # As a Secret's volume has it: its group may read it.
                 path.write_bytes(content)
                 path.chmod(0o440)
-        return Connection(
-            engine=Engine.POSTGRESQL,
-            host=self.host,
-            port=self.port or self.server.port,
-            database=self.name,
-            tls_mode=self.tls,
-            credentials=str(credentials),
-        )
+        way = {"host": self.host, "tls_mode": self.tls, "port": self.port or self.server.port}
+        return Database.connection(self, credentials).model_copy(update=way)
 
 
 @dataclass(frozen=True, slots=True)

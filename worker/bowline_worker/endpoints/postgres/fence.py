@@ -32,17 +32,12 @@ LOWER_GRACE_SECONDS = 2.0
 
 #: Arguments: the migration, where the other side is, and the users whom it lets pass. It reads no table, so that no
 #: missing privilege of a writer changes its answer; it knows nothing of the writer's search_path.
-BODY = """
+BODY = f"""
 begin
     if session_user::text = any (tg_argv[2:]) then
         return null;
     end if;
-    raise exception using
-        errcode = 'read_only_sql_transaction',
-        message = format('bowline: %s.%s does not accept writes: migration %s has fenced this database',
-                         tg_table_schema, tg_table_name, tg_argv[0]),
-        hint = format('the primary is now, or will soon be, %s: connect there', tg_argv[1]);
-end
+{gate.REFUSE}end
 """
 FUNCTION = f"""
 create or replace function bowline.fence() returns trigger

@@ -20,10 +20,18 @@ from bowline_worker.endpoints.postgres.connection import connect, translated
 from bowline_worker.endpoints.postgres.nodes import Node, nodes
 from bowline_worker.endpoints.site import Site
 
+#: How a fence of either kind ends.
+REFUSE = """\
+    raise exception using
+        errcode = 'read_only_sql_transaction',
+        message = format('bowline: %s.%s does not accept writes: migration %s has fenced this database',
+                         tg_table_schema, tg_table_name, tg_argv[0]),
+        hint = format('the primary is now, or will soon be, %s: connect there', tg_argv[1]);
+"""
 #: Without its row, as after Complete, the fence stands. SECURITY DEFINER, for writers may not read it; session_user is
 #: the writer all the same. TRUNCATE is in no stream from YugabyteDB, so that it is refused as long as there are
 #: triggers: https://github.com/yugabyte/yugabyte-db/issues/29674
-BODY = """
+BODY = f"""
 begin
     if session_user::text = any (tg_argv[2:]) then
         return null;
@@ -40,12 +48,7 @@ begin
             return null;
         end if;
     end if;
-    raise exception using
-        errcode = 'read_only_sql_transaction',
-        message = format('bowline: %s.%s does not accept writes: migration %s has fenced this database',
-                         tg_table_schema, tg_table_name, tg_argv[0]),
-        hint = format('the primary is now, or will soon be, %s: connect there', tg_argv[1]);
-end
+{REFUSE}end
 """
 FUNCTION = f"""
 create or replace function bowline.fence() returns trigger
