@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import time
@@ -353,7 +354,9 @@ def pooled(
         config.write_text(text, encoding="utf-8")
         for place in (config, *list(tmp_path.parents)[:2], tmp_path):
             place.chmod(0o755)
-        command = ["pgbouncer", str(config)]
+        program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+        assert program is not None, "install Debian's package pgbouncer"
+        command = [program, str(config)]
         if os.getuid() == 0:  # it refuses to run as root
             command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *command]
         running.append(subprocess.Popen(command, stderr=subprocess.DEVNULL))
