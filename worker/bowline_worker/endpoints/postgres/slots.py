@@ -210,7 +210,7 @@ def of_name(connection: Db, site: Site) -> Records:
     database = site.connection.database
     return [
         row
-        for row in records(connection, SLOTS)
+        for row in _rows(connection)
         if names.slot_number(site.migration, database, row["name"]) is not None
     ]
 
