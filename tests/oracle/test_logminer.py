@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -19,7 +20,7 @@ from bowline_worker.endpoints.oracle.logminer import (
     LogMiner,
     connect_to_mine,
 )
-from bowline_worker.endpoints.oracle.logs import FILES_IN_A_STEP
+from bowline_worker.endpoints.oracle.logs import FILES_IN_A_STEP, Choice
 from bowline_worker.endpoints.oracle.mining import Committed, Miner
 from bowline_worker.endpoints.oracle.position import Place
 from bowline_worker.endpoints.oracle.redo import Redo, parse
@@ -232,6 +233,62 @@ def test_a_log_that_is_gone_is_waited_for_and_then_named(
             with pytest.raises(Unsafe, match=told) as caught:
                 capture.step(session, miner)
         assert caught.value.reason == "PositionLost"
+
+
+def overtaking(
+    session: LogMiner, monkeypatch: pytest.MonkeyPatch, *acts: Callable[[], None]
+) -> None:
+    """Let something happen between the session's look at the dictionary and LogMiner's start, once for each act."""
+    start, left = session._start, list(acts)
+
+    def overtaken(choice: Choice) -> None:
+        if left:
+            left.pop(0)()
+        start(choice)
+
+    monkeypatch.setattr(session, "_start", overtaken)
+
+
+def test_a_log_that_is_read_under_the_name_of_another_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow reader, a quick server: what was the current log is an archive, and its file holds the next but one."""
+    with shop(tmp_path, groups=2) as here:
+        capture = here.capture()
+        here.run("insert into item values (1, 'in the log that is meant', 1, null)", "commit")
+
+        def overwrite() -> None:
+            here.stand_in.log.overwrite(1)
+            here.run("insert into item values (2, 'in the one of its name', 1, null)", "commit")
+
+        with capture.running() as (session, miner):
+            overtaking(session, monkeypatch, overwrite)
+            assert capture.step(session, miner) == -1
+            assert capture.seen == []
+        capture.until_quiet()
+
+        assert len(capture.seen) == 2
+        same(capture, here)
+
+
+def test_a_gap_that_log_switches_made_is_not_a_log_that_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A busy server was said to have lost its changes for ever, and nobody tried again."""
+    with shop(tmp_path, groups=2) as here:
+        capture = here.capture()
+        here.run("insert into item values (1, 'before', 1, null)", "commit")
+        here.run("alter system switch logfile")
+        overwrite = partial(here.stand_in.log.overwrite, 1)
+
+        with capture.running() as (session, miner):
+            overtaking(session, monkeypatch, overwrite, overwrite)
+            assert capture.step(session, miner) == -1
+            capture.clock = MISSING_SECONDS + 1
+            assert capture.step(session, miner) == -1
+        capture.until_quiet()
+
+        same(capture, here)
 
 
 def test_logs_without_a_row_of_ours_do_not_hold_the_stream_up(tmp_path: Path) -> None:

@@ -45,6 +45,8 @@ from bowline_worker.endpoints.site import Site
 ARRAY_ROWS: Final = 1000
 #: The archiver writes a log within moments. What has not come after this is gone.
 MISSING_SECONDS: Final = 60.0
+#: A log is missing between those that were added.
+_GAP: Final = "ORA-01291"
 #: Failures in a row, each of which might pass, before they are told.
 FAILURES_IN_A_ROW: Final = 20
 
@@ -155,6 +157,10 @@ def _enter_root(site: Site, connection: oracledb.Connection) -> Where:
         return Where(pluggable=str(name))
 
 
+class _OverwrittenError(Exception):
+    """An online log was used again between our look at the dictionary and LogMiner's at the file."""
+
+
 class LogMiner:
     """Mines for one capture, on a connection of its own. One thread."""
 
@@ -174,6 +180,7 @@ class LogMiner:
         self._failures = 0
         self._missing_since: float | None = None
         self._limit = FILES_IN_A_STEP
+        self._chosen = Choice(())
         self._cut_at: Mapping[int, Bound] | None = (
             None  # where the last step began, if it left files for later
         )
@@ -205,6 +212,9 @@ class LogMiner:
         except LogMissing as missing:
             self._miss(missing, missing.for_good)
             return None
+        except _OverwrittenError as error:
+            self._fail_again(error)
+            return None
         except oracledb.Error as error:
             self._failed(error)
             return None
@@ -218,7 +228,7 @@ class LogMiner:
         miner.place.check_origin(origin.dbid, origin.resetlogs)
         # Before the files: what is committed up to there is in those that are listed after it.
         upper = self._upper(origin)
-        choice = self._choose(miner, origin)
+        choice = self._chosen = self._choose(miner, origin)
         if choice.end is not None:
             upper = min(upper, choice.end - 1)
         step = miner.step(max(upper, miner.least_upper))
@@ -278,8 +288,12 @@ class LogMiner:
             cursor.execute(self._query, self._binds)
             while rows := cursor.fetchmany():
                 for row in map(LogRow.from_row, rows):
-                    if not self._is_inside or _is_of(chosen, row):
+                    if _is_of(chosen, row):
                         step.add(row)
+                    elif not self._is_inside:
+                        # The name was that of another log by then. Behind its rows the cursor would be past the one
+                        # that was meant, which is in the archive.
+                        raise _OverwrittenError(f"{row.place} is of a log that was not chosen")
 
     def _end(self) -> None:
         """End the session of LogMiner, if there is one; an error that is under way is not hidden by this one's."""
@@ -300,16 +314,29 @@ class LogMiner:
         code, message = code_of(error), one_line(error)
         match classify(code, message):
             case Failure.MINE_AGAIN:
-                self._failures += 1
-                if self._failures >= FAILURES_IN_A_ROW:
-                    raise TryAgain(
-                        f"{self._site.side}: LogMiner fails again and again: {message}",
-                        reason="MiningFails",
-                    ) from error
+                self._fail_again(error, message)
+            case Failure.LOG_MISSING if code == _GAP and self._was_overwritten():
+                self._fail_again(error, message)
             case Failure.LOG_MISSING:
                 self._miss(error, lambda: gone_for_good(message))
             case _:
                 raise translate(self._site, error, "could not mine") from error
+
+    def _fail_again(self, error: Exception, message: str = "") -> None:
+        self._failures += 1
+        if self._failures >= FAILURES_IN_A_ROW:
+            raise TryAgain(
+                f"{self._site.side}: LogMiner fails again and again: {message or error}",
+                reason="MiningFails",
+            ) from error
+
+    def _was_overwritten(self) -> bool:
+        """Tell whether an online log of the last choice has gone since: then no archive is missing."""
+        try:
+            there = {LogFile(*row) for row in self._rows(_ONLINE)}
+        except oracledb.Error:
+            return False
+        return any(not file.archived and file not in there for file in self._chosen.files)
 
     def _miss(self, error: Exception, for_good: Callable[[], Exception]) -> None:
         now = self._clock()
