@@ -169,6 +169,7 @@ def _silent(status: Status, stream: StreamRef) -> Claim:
     ]
     for met in (each for each in failed if each.reason):
         message = f"{met.name} is tried again after {met.failures} failures: {met.message}"
+        message += f" ({met.hint})" if met.hint else ""
         return Claim(
             type=ConditionType.READY, truth=Truth.FALSE, reason=met.reason, message=message
         )

@@ -146,6 +146,8 @@ def test_a_stream_whose_apply_never_gets_to_work_is_not_ready() -> None:
 
     assert world.truth(ConditionType.READY) == "False"
     assert world.reason(ConditionType.READY) == "Unreachable"
+    (ready,) = [each for each in world.status.conditions if each.type == ConditionType.READY]
+    assert "do this" in ready.message
 
 
 def test_the_abort_starts_although_the_stopped_cutover_does_not_end() -> None:

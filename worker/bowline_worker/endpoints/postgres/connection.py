@@ -198,7 +198,11 @@ def connection_error(site: Site, message: str) -> BadConfig | NotPermitted | Try
             )
     if "permission denied" in message or "must be superuser or replication role" in message:
         return NotPermitted(f"{where}: {message}", hint="run the SQL of `bowline grants`")
-    return TryAgain(f"{where}: {message}", reason="Unreachable")
+    return TryAgain(
+        f"{where}: {message}",
+        reason="Unreachable",
+        hint=f"it is tried again by itself; if the server is up, check host and port in spec.{site.side}",
+    )
 
 
 @contextmanager
