@@ -1,7 +1,7 @@
 """Apply of a backlog, against native logical replication of the same backlog.
 
 Ours reads the backlog from its journal, where capture has put it; native replication has it decoded by the source at
-the same time, as it always does. A third line does both for ours: capture and apply from the slot, in one go.
+the same time, as it always does.
 """
 
 from __future__ import annotations
